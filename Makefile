@@ -1,0 +1,50 @@
+# The front door. `make` alone says what there is.
+PRESET ?= dev
+BUILD := build/$(PRESET)
+JOBS ?= $(shell nproc)
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help setup configure build demo test fuzz bench format lint clean
+help:
+	@echo 'make demo          one trace of a real Go service, from nothing (Ctrl-C ends it; ONESHOT=1 exits by itself)'
+	@echo 'make build         sonded, sonde-agent and sonde, in $(BUILD)'
+	@echo 'make test          everything: unit, tidy, postgres, kernel, e2e, fuzz; ends with a count'
+	@echo 'make bench         what tracing costs, as a table and build/bench/overhead.json'
+	@echo 'make format        clang-format over C, C++ and protos'
+	@echo 'make lint          clang-format, clang-tidy and buf, as errors'
+	@echo 'make clean         removes build/ (downloads stay in .cache/)'
+	@echo 'PRESET=dev|release|asan|tsan|fuzz|tidy chooses another build; JOBS=N how much runs at once.'
+
+# Installs the missing ones of packages.txt; asks for sudo when not root.
+setup:
+	@tools/setup
+
+$(BUILD)/build.ninja: | setup
+	cmake --preset $(PRESET)
+configure: $(BUILD)/build.ninja
+
+build: setup configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target sonded sonde-agent sonde
+
+demo: build
+	@tools/demo $(BUILD) $(if $(ONESHOT),--oneshot)
+
+test: setup configure
+	cmake --build $(BUILD) --parallel $(JOBS)
+	@tools/run_tests $(BUILD)
+
+# A minute a target; FUZZ_SECONDS for another length.
+fuzz: setup
+	@tools/run_fuzzers
+
+bench: build
+	@tests/bench/run $(BUILD)
+
+format: setup
+	@git ls-files '*.h' '*.cpp' '*.c' '*.proto' | xargs clang-format-16 -i
+
+lint: setup configure
+	@tools/lint
+
+clean:
+	rm -rf build
