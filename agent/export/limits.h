@@ -1,0 +1,24 @@
+// Named limits of agent/export.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace agent::exporter {
+
+// Batches that no answer has come for yet. What is older is dropped and counted as SPOOL_FULL.
+constexpr size_t kSpoolBytesMax = 12 * 1024 * 1024;
+// Sent and unanswered: enough for the longest commit of the control plane, so that the stream never waits.
+constexpr size_t kInFlightBatchesMax = 64;
+// A stream with nothing to send is closed after this: an idle agent keeps only its control stream.
+constexpr std::chrono::seconds kIdleClose{30};
+// Between attempts to open the stream: doubled from the first to the last, with jitter.
+constexpr std::chrono::milliseconds kReconnectFirst{100};
+constexpr std::chrono::milliseconds kReconnectLast{5000};
+// RETRY without a time of its own, and the longest one that is believed.
+constexpr std::chrono::milliseconds kRetryDefault{200};
+constexpr std::chrono::milliseconds kRetryMax{30'000};
+// Distinct loss reasons kept per session.
+constexpr size_t kLossReasonsMax = 32;
+
+} // namespace agent::exporter
