@@ -19,6 +19,7 @@ enum class Outcome : uint8_t {
   kTimeout,    // client: its deadline passed
   kCancel,     // client: it gave up before a deadline
   kRefused,    // client: no connection
+  kReset,      // client: the connection broke, or the peer closed it, before the whole answer was there
 };
 
 // Address of one end of the connection. IPv4 is kept as it is, not mapped into IPv6.
@@ -36,6 +37,7 @@ struct HttpExchange {
   uint64_t goid = 0;        // 0: the bytes stand without a goroutine
   uint64_t parent_goid = 0; // 0: unknown
   uint64_t start_ns = 0;    // server: first byte read; client: the call
+  uint64_t answer_ns = 0;   // first byte of the final answer; 0: none
   uint64_t end_ns = 0;      // last byte of the answer
 
   // Context, resolved when the request began.
@@ -54,10 +56,17 @@ struct HttpExchange {
   std::string host;
   std::string user_agent;
   int status = 0; // 0: no answer
+  // Bytes behind the head, without chunk framing as long as all of it was seen (then exact is true), else with it.
   uint64_t request_body_bytes = 0;
   uint64_t response_body_bytes = 0;
+  bool request_body_exact = true;
+  bool response_body_exact = true;
   Endpoint local;
   Endpoint peer;
+  // TCP stream positions where the request began, known to both ends (the hop key); valid when hop_key is true.
+  bool hop_key = false;
+  uint32_t receive_position = 0;
+  uint32_t send_position = 0;
   uint32_t resend_count = 0; // client
   std::string error;         // for people: the panic's message, "connection reset", …
 };

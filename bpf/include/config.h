@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* What user space tells the programs: one row per traced process in the map `process_config`, keyed by tgid
+ * (u32, as the initial pid namespace counts). A process without a row costs one lookup per socket call.
+ *
+ * A row is replaced whole (bpf_map_update_elem). Several sessions on one process share its row: the loosest threshold,
+ * the highest rate, the latest deadline; user space fans out by randomness >= the session's own threshold. */
+#pragma once
+
+#include "bpf/include/limits.h"
+#include "bpf/include/types.h"
+
+enum process_flags {
+	PROCESS_SERVER = 1 << 0,  /* requests that the process answers */
+	PROCESS_CLIENT = 1 << 1,  /* calls that it makes; needs http_client.bpf.c at persistConn.roundTrip */
+	PROCESS_LINEAGE = 1 << 2, /* a call may belong to the request of the goroutine that started its goroutine */
+};
+
+/* Randomness and threshold are the 56 bits of W3C trace context level 2: kept when randomness >= threshold. */
+#define SAMPLING_RANDOMNESS_BITS 56
+#define SAMPLING_THRESHOLD_NEVER (1ull << SAMPLING_RANDOMNESS_BITS)
+
+/* Offsets in bytes into structs of the Go runtime, as this binary lays them out. */
+struct go_layout {
+	__u16 g_stack_lo;
+	__u16 g_stack_hi;
+	__u16 g_m;
+	__u16 g_goid;
+	__u16 g_parent_goid; /* 0: this Go has none (before 1.21) */
+	__u16 m_curg;
+	__u16 reserved[2];
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct go_layout) == 16, "go_layout crosses the kernel boundary");
+
+/* net/http's client. All zero when PROCESS_CLIENT is off. Type addresses are those of the running process: the file's
+ * address plus the load bias. */
+struct go_http_client_layout {
+	__u16 persist_conn_conn;         /* net/http.persistConn.conn, an interface */
+	__u16 persist_conn_canceled_err; /* net/http.persistConn.canceledErr, an interface; 0: unknown */
+	__u16 tcp_conn_fd;               /* net.TCPConn.conn.fd, a *netFD */
+	__u16 net_fd_sysfd;              /* net.netFD.pfd.Sysfd, an int */
+	__u64 tcp_conn_type;             /* address of the type descriptor of *net.TCPConn */
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct go_http_client_layout) == 16, "it crosses the kernel boundary");
+
+struct process_config {
+	__u64 deadline_ns;        /* CLOCK_BOOTTIME; past it the programs do nothing for this process */
+	__u64 start_time_min_ns;  /* the process started in the 10 ms from here (/proc/<pid>/stat, field 22, in ns since
+	                           * boot): a reused pid is not traced. 0: not checked */
+	__u64 sampling_threshold; /* 56 bits, or SAMPLING_THRESHOLD_NEVER; 0 keeps everything */
+	__u64 next_span_ns;       /* owned by the kernel (the token bucket); write 0 */
+	__u32 spans_per_second;   /* of new local roots; 0: no limit. A burst of one second's worth is allowed */
+	__u32 flags;              /* enum process_flags */
+	struct go_layout go;      /* all zero: goroutines are unknown, the bytes stand without one */
+	struct go_http_client_layout client;
+	/* Type addresses (load bias included) whose value starts with a string header, for the message of a panic:
+	 * string, runtime.errorString, runtime.plainError, *errors.errorString, *fmt.wrapError, …; 0 ends the list. */
+	__u64 message_types[MESSAGE_TYPES_MAX];
+	/* context.deadlineExceededError and *net/http.httpError or timeoutError: a call that ends with one timed out.
+	 * 0: unknown. */
+	__u64 timeout_types[4];
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct process_config) == 168, "process_config crosses the kernel boundary");
