@@ -7,8 +7,6 @@ namespace agent::plan {
 
 // Instructions of a function that are looked at for a site: the longest Go prologue (a huge frame) has seven.
 inline constexpr size_t kSiteInstructionsMax = 24;
-// Code of a function that is needed to find a site and to prove that no loop comes back to it.
-inline constexpr size_t kFunctionCodeBytesMax = 64 * 1024;
 // Of one agent; each takes a place in the fan-out of every event.
 inline constexpr size_t kSessionsMax = 16;
 // Of all sessions together; a row of the process table each.

@@ -140,10 +140,9 @@ std::optional<int64_t> branch_target(const Instruction& instruction) {
   return static_cast<int64_t>(instruction.end()) + operand.imm.value.s;
 }
 
-// A site that a loop comes back to would count one call many times. Code that ends within an instruction or
-// does not decode proves nothing.
+// A site that a loop comes back to would count one call many times. Code that does not decode to its end
+// proves nothing.
 bool runs_once(std::span<const uint8_t> code, const Site& site) {
-  if (code.size() >= kFunctionCodeBytesMax) return false;
   Reader reader(code);
   while (auto instruction = reader.next()) {
     auto target = branch_target(*instruction);
@@ -158,7 +157,8 @@ base::Error no_site(std::string why) {
 
 } // namespace
 
-base::Result<Site> find_site(std::span<const uint8_t> code, SingleStep single_step) {
+base::Result<Site> find_site(
+    std::span<const uint8_t> code, uint64_t function_bytes, SingleStep single_step) {
   Reader reader(code);
   std::optional<Site> stack_check;
   bool behind_check_compare = false;
@@ -177,7 +177,7 @@ base::Result<Site> find_site(std::span<const uint8_t> code, SingleStep single_st
     if (kind == SiteKind::kPush) return site_at(code, *kind, *instruction);
     if (kind && !stack_check) {
       auto site = site_at(code, *kind, *instruction);
-      if (runs_once(code, site)) return site;
+      if (code.size() >= function_bytes && runs_once(code, site)) return site;
       break;
     }
     // Behind the check of Go <= 1.20 comes `sub rsp`, and then nothing finds the arguments in place.

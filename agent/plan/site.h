@@ -37,11 +37,13 @@ struct Site {
 
 enum class SingleStep : uint8_t { kRefuse, kAllow };
 
-// Finds the site of a function from its machine code, which starts at its entry and reaches to its end or to
-// kFunctionCodeBytesMax. NO_SITE when the first instructions hold no emulated one with all arguments intact,
-// or when they cannot be decoded.
+// Finds the site of a function from its machine code: the first bytes from its entry, and how long it is in
+// all. Without a stack check the whole function is needed, to see that no loop comes back to the site. NO_SITE
+// when the first instructions hold no emulated one with all arguments intact, or when they cannot be decoded.
 base::Result<Site> find_site(
-    std::span<const uint8_t> code, SingleStep single_step = SingleStep::kRefuse);
+    std::span<const uint8_t> code,
+    uint64_t function_bytes,
+    SingleStep single_step = SingleStep::kRefuse);
 
 // True when `code`, read anew from what is mapped, still begins with the prologue of the site.
 bool still_holds(const Site& site, std::span<const uint8_t> code);
