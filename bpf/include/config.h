@@ -15,6 +15,13 @@ enum process_flags {
 	PROCESS_LINEAGE = 1 << 2, /* a call may belong to the request of the goroutine that started its goroutine */
 };
 
+/* What bpf_get_attach_cookie() says about the site of a function probe. */
+enum site_cookie {
+	/* The site is the branch of the stack check (Go before 1.21): with CF or ZF set the stack grows and the function
+	 * starts anew, so that this hit is not a call. */
+	SITE_FILTER_BY_FLAGS = 1 << 0,
+};
+
 /* Randomness and threshold are the 56 bits of W3C trace context level 2: kept when randomness >= threshold. */
 #define SAMPLING_RANDOMNESS_BITS 56
 #define SAMPLING_THRESHOLD_NEVER (1ull << SAMPLING_RANDOMNESS_BITS)
