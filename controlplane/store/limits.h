@@ -1,0 +1,24 @@
+// What the store allows itself, by name.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace controlplane::store {
+
+// PostgreSQL allows 100 connections out of the box: room for several replicas and an operator's psql.
+inline constexpr size_t kPoolConnectionsMax = 10;
+// A caller that waits longer for a free connection is told STORE_BUSY: a queue would only hide the overload.
+inline constexpr std::chrono::milliseconds kPoolAcquireTimeout{5000};
+inline constexpr std::chrono::milliseconds kStatementTimeout{10000};
+// Our own transactions never wait for anything but PostgreSQL; one that does was forgotten.
+inline constexpr std::chrono::milliseconds kIdleTransactionTimeout{30000};
+inline constexpr std::chrono::seconds kConnectTimeout{5};
+// A connection that rested longer is asked before it is used.
+inline constexpr std::chrono::seconds kHealthCheckAfter{10};
+inline constexpr int kTransactionAttemptsMax = 5;
+inline constexpr std::chrono::milliseconds kRetryPauseMax{20};
+// Statements kept prepared on a connection; what comes after is parsed each time.
+inline constexpr size_t kPreparedStatementsMax = 256;
+
+} // namespace controlplane::store
