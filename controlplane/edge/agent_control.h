@@ -1,0 +1,18 @@
+// AgentControlService over gRPC: each Connect stream becomes a push::AgentSession.
+#pragma once
+
+#include "controlplane/edge/enrollment.h"
+#include "controlplane/identity/enrollment.h"
+#include "controlplane/push/push.h"
+
+#include <grpcpp/impl/codegen/service_type.h>
+
+#include <memory>
+
+namespace controlplane::edge {
+
+// All must outlive the server. Stop `push` before the server is shut down: it ends the streams.
+std::unique_ptr<grpc::Service>
+make_agent_control_service(push::Push& push, identity::Enrollment& enrollment, Executor executor);
+
+} // namespace controlplane::edge

@@ -1,0 +1,44 @@
+// Limits of controlplane/push.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace controlplane::push {
+
+// Largest message an agent may send on its control stream.
+inline constexpr size_t kAgentMessageBytesMax = 1 << 20;
+inline constexpr int kHeldAssignmentsMax = 4096;
+inline constexpr int kAckAssignmentsMax = 1024;
+inline constexpr int kProbeStatusesMax = 1024; // per assignment
+inline constexpr size_t kDetailBytesMax = 1024;
+inline constexpr size_t kReportedLabelsMax = 64;
+inline constexpr size_t kLabelBytesMax = 256;
+inline constexpr int kCapabilitiesMax = 64;
+inline constexpr size_t kProcessesPerAgentMax = 4096;
+// A write that an agent has not taken after so long ends its stream: a slow reader must not cost
+// memory.
+inline constexpr std::chrono::seconds kWriteTimeout{15};
+// The first message has to be a Hello, and soon.
+inline constexpr std::chrono::seconds kHelloTimeout{10};
+// A stream without any message from the agent for so long is dead, whatever TCP says.
+inline constexpr std::chrono::seconds kSilenceMax{90};
+// A delta that is not acknowledged for so long makes its assignments STALE.
+inline constexpr std::chrono::seconds kStaleAfter{10};
+
+inline constexpr std::chrono::seconds kLeaseDuration{30};
+inline constexpr std::chrono::seconds kLeaseRefreshInterval{10};
+// With a view of the store older than this a replica refreshes no lease.
+inline constexpr std::chrono::seconds kViewAgeMax{5};
+inline constexpr std::chrono::seconds kHeartbeatInterval{10};
+
+// Statuses, processes and liveness are written in batches.
+inline constexpr std::chrono::milliseconds kStatusFlushInterval{100};
+inline constexpr std::chrono::seconds kLivenessFlushInterval{10};
+inline constexpr size_t kBatchRowsMax = 1000;
+
+inline constexpr std::chrono::milliseconds kTransitionInterval{200};
+// A stopping session waits so long for agents to confirm the removal.
+inline constexpr std::chrono::seconds kStopTimeout{10};
+
+} // namespace controlplane::push
