@@ -9,6 +9,8 @@ namespace agent::plan {
 inline constexpr size_t kSiteInstructionsMax = 24;
 // Of one agent; each takes a place in the fan-out of every event.
 inline constexpr size_t kSessionsMax = 16;
+// Rows of one status: a session on more processes reports the rest in its sentence.
+inline constexpr int kProbeStatusesMax = 256;
 // Of all sessions together; a row of the process table each.
 inline constexpr size_t kTracedProcessesMax = 1024;
 
