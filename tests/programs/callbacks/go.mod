@@ -1,0 +1,3 @@
+module example.com/sonde/callbacks
+
+go 1.22

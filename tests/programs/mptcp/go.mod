@@ -1,0 +1,3 @@
+module example.com/sonde/mptcp
+
+go 1.22

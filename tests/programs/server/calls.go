@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+type callResult struct {
+	Status int    `json:"status"`
+	Bytes  int    `json:"bytes"`
+	Error  string `json:"error,omitempty"`
+	Goid   uint64 `json:"goid"` // of the goroutine that called
+}
+
+// call sends one request and reads the whole answer.
+func call(ctx context.Context, method, url string, body []byte) callResult {
+	result := callResult{Goid: goid()}
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		result.Error = err.Error()
+		return result
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		result.Error = err.Error()
+		return result
+	}
+	defer response.Body.Close()
+	result.Status = response.StatusCode
+	answer, err := io.ReadAll(response.Body)
+	result.Bytes = len(answer)
+	if err != nil {
+		result.Error = err.Error()
+	}
+	return result
+}
+
+// Client calls. ?url= says where to, ?method= how, ?bytes= with a body of how many, ?ms= with which timeout.
+func registerCalls(mux *http.ServeMux) {
+	prepare := func(r *http.Request) (context.Context, context.CancelFunc, string, string, []byte) {
+		query := r.URL.Query()
+		method := query.Get("method")
+		if method == "" {
+			method = http.MethodGet
+		}
+		ctx, cancel := r.Context(), context.CancelFunc(func() {})
+		if ms := number(r, "ms", 0); ms > 0 {
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		}
+		return ctx, cancel, method, query.Get("url"), bytes.Repeat([]byte("r"), number(r, "bytes", 0))
+	}
+	// On the handler's own goroutine.
+	mux.HandleFunc("/call", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel, method, url, body := prepare(r)
+		defer cancel()
+		writeJSON(w, call(ctx, method, url, body))
+	})
+	// On a goroutine that the handler started.
+	mux.HandleFunc("/call-child", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel, method, url, body := prepare(r)
+		defer cancel()
+		results := make(chan callResult)
+		go func() { results <- call(ctx, method, url, body) }()
+		writeJSON(w, <-results)
+	})
+	// ?n=3 calls at once, each on a goroutine of its own.
+	mux.HandleFunc("/call-many", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel, method, url, body := prepare(r)
+		defer cancel()
+		n := number(r, "n", 3)
+		results := make(chan callResult, n)
+		for i := 0; i < n; i++ {
+			go func() { results <- call(ctx, method, url, body) }()
+		}
+		all := []callResult{}
+		for i := 0; i < n; i++ {
+			all = append(all, <-results)
+		}
+		writeJSON(w, all)
+	})
+	// Cancelled by the caller after ?ms=.
+	mux.HandleFunc("/call-cancel", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		timer := time.AfterFunc(time.Duration(number(r, "ms", 20))*time.Millisecond, cancel)
+		defer timer.Stop()
+		writeJSON(w, call(ctx, http.MethodGet, r.URL.Query().Get("url"), nil))
+	})
+	// The parent's goroutine and its child's, as text.
+	mux.HandleFunc("/goid-child", func(w http.ResponseWriter, r *http.Request) {
+		child := make(chan uint64)
+		go func() { child <- goid() }()
+		io.WriteString(w, strconv.FormatUint(goid(), 10)+" "+strconv.FormatUint(<-child, 10))
+	})
+}

@@ -1,0 +1,3 @@
+module example.com/sonde/server
+
+go 1.17
