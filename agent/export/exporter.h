@@ -1,4 +1,5 @@
-// Batches on their way to the control plane: numbered, kept until they are answered, resent when they are not.
+// Batches on their way to the control plane: numbered, kept until they are answered, resent when
+// they are not.
 #pragma once
 
 #include "agent/telemetry/telemetry.h"
@@ -28,16 +29,16 @@ struct ExporterStats {
   std::map<std::string, uint64_t> lost;
 };
 
-// Thread-safe. Owns one thread for timers; answers arrive on gRPC's threads. Opens the Upload stream with
-// the first batch and closes it when it has been idle for a while.
+// Thread-safe. Owns one thread for timers; answers arrive on gRPC's threads. Opens the Upload
+// stream with the first batch and closes it when it has been idle for a while.
 class Exporter {
-public:
+ public:
   Exporter();
   // Drops what was not answered; drain() first.
   ~Exporter();
 
-  // The channel of agent/link (mutual TLS); a new one when the certificate was renewed or the link went to
-  // another replica. Null while there is none: batches wait in the spool.
+  // The channel of agent/link (mutual TLS); a new one when the certificate was renewed or the link
+  // went to another replica. Null while there is none: batches wait in the spool.
   void set_channel(std::shared_ptr<grpc::Channel> channel);
 
   // Takes the batch into the spool and sends it as soon as the stream allows. Never blocks.
@@ -48,7 +49,7 @@ public:
 
   ExporterStats stats() const;
 
-private:
+ private:
   class Spool;
   std::shared_ptr<Spool> spool_;
 };

@@ -8,7 +8,8 @@ namespace agent::exporter {
 
 // Batches that no answer has come for yet. What is older is dropped and counted as SPOOL_FULL.
 constexpr size_t kSpoolBytesMax = 12 * 1024 * 1024;
-// Sent and unanswered: enough for the longest commit of the control plane, so that the stream never waits.
+// Sent and unanswered: enough for the longest commit of the control plane, so that the stream never
+// waits.
 constexpr size_t kInFlightBatchesMax = 64;
 // A stream with nothing to send is closed after this: an idle agent keeps only its control stream.
 constexpr std::chrono::seconds kIdleClose{30};

@@ -12,25 +12,26 @@ class Pool;
 
 namespace controlplane::stitch {
 
-// The reading half of ResultService, a function per RPC. Thread-safe; every call takes one connection of the
-// pool for its duration and blocks for the query.
+// The reading half of ResultService, a function per RPC. Thread-safe; every call takes one
+// connection of the pool for its duration and blocks for the query.
 //
 // Errors: SESSION_NOT_FOUND, TRACE_NOT_FOUND (not found); INVALID_PAGE_TOKEN, INVALID_FILTER,
-// INVALID_TRACE_ID, INVALID_PAGE_SIZE (invalid argument, with the field at fault); STORE_UNAVAILABLE.
+// INVALID_TRACE_ID, INVALID_PAGE_SIZE (invalid argument, with the field at fault);
+// STORE_UNAVAILABLE.
 class Results {
-public:
+ public:
   // `pool` outlives this object.
   explicit Results(store::Pool& pool) : pool_(pool) {}
 
   base::Result<sonde::v1::ListSpansResponse> list_spans(const sonde::v1::ListSpansRequest& request);
   base::Result<sonde::v1::ListTracesResponse>
   list_traces(const sonde::v1::ListTracesRequest& request);
-  // The spans of the trace and of every trace joined to it, grouped by resource; late and orphaned spans are
-  // in it like all others.
+  // The spans of the trace and of every trace joined to it, grouped by resource; late and orphaned
+  // spans are in it like all others.
   base::Result<opentelemetry::proto::trace::v1::TracesData>
   get_trace(const sonde::v1::GetTraceRequest& request);
 
-private:
+ private:
   store::Pool& pool_;
 };
 

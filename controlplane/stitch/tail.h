@@ -1,4 +1,5 @@
-// Live reading of a session: spans as they are stored, by whichever replica, and changes of the session.
+// Live reading of a session: spans as they are stored, by whichever replica, and changes of the
+// session.
 #pragma once
 
 #include "base/result.h"
@@ -17,12 +18,13 @@ class Pool;
 
 namespace controlplane::stitch {
 
-// One reader of one session. Made by Tail::open, given back by dropping it. Thread-safe; no call blocks.
+// One reader of one session. Made by Tail::open, given back by dropping it. Thread-safe; no call
+// blocks.
 class TailReader {
-public:
+ public:
   virtual ~TailReader() = default;
-  // The next event, or none now: `wake` is called when there is one again. A reader that let the backlog
-  // overflow gets a `missed` event in place of what was dropped.
+  // The next event, or none now: `wake` is called when there is one again. A reader that let the
+  // backlog overflow gets a `missed` event in place of what was dropped.
   virtual std::optional<sonde::v1::TailSessionResponse> take() = 0;
   // The session is over and take() gave its final state: nothing more will come.
   virtual bool ended() const = 0;
@@ -30,20 +32,20 @@ public:
 
 // All tail readers of this replica. Owns one thread, which reads the store for them.
 class Tail {
-public:
+ public:
   // `pool` outlives this object.
   explicit Tail(store::Pool& pool);
   ~Tail();
 
-  // `wake` is called from the thread of Tail, without locks held, whenever take() may have something; it must
-  // not block and may be called once more while the reader is being dropped. Errors: SESSION_NOT_FOUND,
-  // INVALID_EVENT_ID, TOO_MANY_READERS.
+  // `wake` is called from the thread of Tail, without locks held, whenever take() may have
+  // something; it must not block and may be called once more while the reader is being dropped.
+  // Errors: SESSION_NOT_FOUND, INVALID_EVENT_ID, TOO_MANY_READERS.
   base::Result<std::shared_ptr<TailReader>>
   open(const sonde::v1::TailSessionRequest& request, std::function<void()> wake);
 
-  // Ingest of this replica made a batch of this session durable: its readers look at once. `kept` says
-  // whether the spans are in the store; those that are not reach only the readers of this replica. Cheap
-  // when nobody reads. Any thread.
+  // Ingest of this replica made a batch of this session durable: its readers look at once. `kept`
+  // says whether the spans are in the store; those that are not reach only the readers of this
+  // replica. Cheap when nobody reads. Any thread.
   void publish(
       std::string_view session_id, std::string_view agent_id, std::string_view hostname, bool kept,
       const opentelemetry::proto::trace::v1::TracesData& traces);
@@ -51,7 +53,7 @@ public:
   // How many readers there are, for metrics.
   size_t readers() const;
 
-private:
+ private:
   class Hub;
   std::shared_ptr<Hub> hub_;
 };
