@@ -15,6 +15,8 @@ enum {
 	RECORD_RING_WAKEUP_BYTES = RECORD_RING_BYTES / 4,
 	/* So many bytes of each direction of an exchange are copied whole: its head, and a body that fits. */
 	EXCHANGE_BYTES_MAX = 8192,
+	/* A chunk no longer than this is always copied whole. */
+	SMALL_CHUNK_BYTES = 512,
 	/* Beyond that the first and the last bytes of each chunk: chunk ends and pipelined heads show there. */
 	CHUNK_EDGE_BYTES = 64,
 	/* Segments of a vectored read or write whose bytes are looked at. */
@@ -26,5 +28,5 @@ enum {
 	/* A program's own time is measured on every so many hits. */
 	PROGRAM_TIME_EVERY_HITS = 64,
 	/* The bytes of runtime.g that are read at once: every offset in process_config.go lies below it. */
-	GO_G_BYTES_MAX = 384,
+	GO_G_BYTES_MAX = 320,
 };

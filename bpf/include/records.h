@@ -2,8 +2,9 @@
 /* What the programs tell user space: records in the ring `records`, each a record_header and the body of its kind.
  *
  * The ring keeps the order in which records were reserved, which is the causal order. A record that found the ring full is
- * lost and counted (counters.h); the socket's `sequence` shows the gap. Sizes in the ring are rounded up to a few size
- * classes: only `captured_bytes + tail_bytes` of a chunk's bytes mean anything, the rest is what lay there before. */
+ * lost and counted (counters.h); the stream offsets of the socket's next record show the gap. Sizes in the ring are
+ * rounded up to a few size classes: only `captured_bytes + tail_bytes` of a chunk's bytes mean anything, the rest is
+ * what lay there before. */
 #pragma once
 
 #include "bpf/include/limits.h"
@@ -21,12 +22,10 @@ struct record_header {
 	__u64 time_ns;   /* CLOCK_BOOTTIME */
 	__u64 socket_id; /* the kernel's socket cookie, never reused; 0 for records without a socket */
 	__u32 tgid;
-	__u32 sequence;  /* of this socket's records, from 0, lost ones included; wraps */
 	__u16 kind;      /* enum record_kind */
 	__u16 flags;     /* of the kind: enum chunk_flags, enum socket_state_flags */
-	__u32 reserved;
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct record_header) == 32, "record_header crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct record_header) == 24, "record_header crosses the kernel boundary");
 
 enum chunk_flags {
 	/* The first bytes look like a request head where one may begin; `start` of the record is filled in. The kernel may
@@ -44,8 +43,6 @@ enum chunk_flags {
 	/* With CHUNK_START: the first byte had been read alone, earlier (Go's background read); it is part of the bytes
 	 * here, and of `length`. */
 	CHUNK_REJOINED = 1 << 5,
-	/* With CHUNK_START: the server request before this one was not sampled, at least in part. */
-	CHUNK_AFTER_UNSAMPLED = 1 << 6,
 };
 
 /* One end of a connection; ports in host order, addresses in network order. */
@@ -76,6 +73,7 @@ KERNEL_BOUNDARY_ASSERT(sizeof(struct exchange_start) == 96, "exchange_start cros
 struct chunk_record {
 	struct record_header header;
 	__u64 stream_offset;   /* of the first byte, counted per direction since this socket was first seen */
+	__u64 other_offset;    /* bytes that had gone the other way by then, lost and unsampled ones included */
 	__u32 length;          /* bytes that the call moved */
 	__u16 captured_bytes;  /* of `bytes`, from the chunk's beginning */
 	__u16 tail_bytes;      /* of `bytes`, behind those: the last ones of the chunk, when it was not captured whole */
@@ -100,7 +98,7 @@ struct socket_state_record {
 	__u64 received_bytes;   /* stream offsets at this moment */
 	__u64 sent_bytes;
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_state_record) == 56, "it crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_state_record) == 48, "it crosses the kernel boundary");
 
 struct panic_record {
 	struct record_header header; /* socket_id is 0 */
@@ -110,7 +108,7 @@ struct panic_record {
 	__u32 message_length;        /* of the whole message */
 	char message[MESSAGE_BYTES_MAX];
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct panic_record) == 184, "panic_record crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct panic_record) == 176, "panic_record crosses the kernel boundary");
 
 struct call_error_record {
 	struct record_header header; /* socket_id is 0 */
@@ -123,4 +121,4 @@ struct call_error_record {
 	__u32 message_length;
 	char message[MESSAGE_BYTES_MAX];
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 192, "it crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 184, "it crosses the kernel boundary");

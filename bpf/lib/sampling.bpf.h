@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Which local roots are kept: by ratio, then by rate. */
+#pragma once
+
+#include "bpf/include/config.h"
+#include "bpf/maps/counters.bpf.h"
+
+static __always_inline __u64 draw_randomness(void)
+{
+	__u64 high = bpf_get_prandom_u32();
+	return (high << 32 | bpf_get_prandom_u32()) & (SAMPLING_THRESHOLD_NEVER - 1);
+}
+
+/* A token bucket of one second, kept as the time at which it is full again. Two CPUs may take the same token: the rate
+ * is a limit of cost, not an exact count. */
+static __always_inline bool take_token(struct process_config *config, __u64 now_ns)
+{
+	const __u64 second_ns = 1000000000;
+	if (!config->spans_per_second)
+		return true;
+	__u64 full_ns = config->next_span_ns > now_ns ? config->next_span_ns : now_ns;
+	__u64 next_ns = full_ns + second_ns / config->spans_per_second;
+	if (next_ns > now_ns + second_ns)
+		return false;
+	config->next_span_ns = next_ns;
+	return true;
+}

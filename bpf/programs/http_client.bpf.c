@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* Which goroutine makes a call of net/http's client, and on which connection: the write that follows on the connection comes
+ * from another goroutine. The maps are those of http_socket. */
+#include "bpf/lib/goroutine.bpf.h"
+#include "bpf/lib/sampling.bpf.h"
+#include "bpf/maps/open_requests.bpf.h"
+#include "bpf/maps/pending_calls.bpf.h"
+#include "bpf/maps/process_config.bpf.h"
+#include "bpf/maps/records.bpf.h"
+#include "bpf/lib/site.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct go_interface {
+	__u64 table;
+	__u64 data;
+};
+
+/* The file descriptor of persistConn.conn, -1 when it is not a *net.TCPConn. */
+static __always_inline int find_connection(const struct process_config *config, __u64 persist_conn)
+{
+	struct go_interface conn;
+	__u64 type = 0, net_fd = 0;
+	int fd = -1;
+	if (bpf_probe_read_user(&conn, sizeof(conn), (void *)(persist_conn + config->client.persist_conn_conn)))
+		return -1;
+	/* itab.Type lies behind itab.Inter. */
+	if (bpf_probe_read_user(&type, sizeof(type), (void *)(conn.table + 8)) || type != config->client.tcp_conn_type)
+		return -1;
+	if (bpf_probe_read_user(&net_fd, sizeof(net_fd), (void *)(conn.data + config->client.tcp_conn_fd)) ||
+	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(net_fd + config->client.net_fd_sysfd)))
+		return -1;
+	return fd;
+}
+
+/* A call belongs to the request of its goroutine, or of the one that started it, and is kept when that is. */
+static __always_inline void inherit_or_sample(struct traced_process *process, struct pending_call *call)
+{
+	struct open_request *request = find_request(process->tgid, call->goid);
+	if (!request && process->config->flags & PROCESS_LINEAGE)
+		request = find_request(process->tgid, call->parent_goid);
+	bool sampled;
+	if (request) {
+		call->inherited = 1;
+		call->randomness = request->randomness;
+		sampled = request->sampled;
+	} else {
+		call->inherited = 0;
+		call->randomness = draw_randomness();
+		sampled = call->randomness >= process->config->sampling_threshold;
+		if (!sampled)
+			count_loss(LOSS_NOT_SAMPLED);
+		else if (!take_token(process->config, process->now_ns)) {
+			sampled = false;
+			count_loss(LOSS_RATE_LIMITED);
+		}
+	}
+	call->state = sampled ? PENDING_SAMPLED : PENDING_SKIPPED;
+}
+
+static __always_inline void announce_call(struct traced_process *process, struct pt_regs *regs)
+{
+	struct connection_key key = {.tgid = process->tgid};
+	struct pending_call call = {.call_ns = process->now_ns};
+	struct goroutine goroutine;
+
+	key.fd = find_connection(process->config, regs->ax);
+	if (key.fd < 0) {
+		count_loss(LOSS_CALL_NOT_PLAIN_TCP);
+		return;
+	}
+	if (!find_goroutine(process->config, regs->r14, regs->sp, &goroutine))
+		count_loss(LOSS_GOROUTINE_UNKNOWN);
+	call.goid = goroutine.goid;
+	call.parent_goid = goroutine.parent_goid;
+	inherit_or_sample(process, &call);
+
+	struct pending_call *known = bpf_map_lookup_elem(&pending_calls, &key);
+	if (known)
+		*known = call;
+	else if (bpf_map_update_elem(&pending_calls, &key, &call, BPF_ANY))
+		count_loss(LOSS_TABLE_FULL);
+}
+
+/* net/http.(*persistConn).roundTrip(AX = pc, BX = *transportRequest) */
+SEC("uprobe")
+int on_round_trip(struct pt_regs *regs)
+{
+	struct traced_process process;
+	if (is_stack_growing(regs) || !find_current_process(&process) || !(process.config->flags & PROCESS_CLIENT))
+		return 0;
+	preempt_guard_enter();
+	struct program_use *use = count_hit(PROGRAM_CLIENT_CALL);
+	announce_call(&process, regs);
+	count_time(use, process.now_ns);
+	preempt_guard_leave();
+	return 0;
+}
+
+/* The reason why the connection was given up, else the error of the call. */
+static __always_inline struct go_interface find_error(const struct process_config *config, struct pt_regs *regs)
+{
+	struct go_interface error = {.table = regs->di, .data = regs->si};
+	struct go_interface canceled = {};
+	if (config->client.persist_conn_canceled_err &&
+	    !bpf_probe_read_user(&canceled, sizeof(canceled),
+	                         (void *)(regs->ax + config->client.persist_conn_canceled_err)) &&
+	    canceled.table)
+		return canceled;
+	return error;
+}
+
+static __always_inline void record_call_error(struct traced_process *process, struct pt_regs *regs)
+{
+	struct goroutine goroutine;
+	struct call_error_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+	if (!record) {
+		count_loss(LOSS_RING_FULL);
+		return;
+	}
+	find_goroutine(process->config, regs->r14, regs->sp, &goroutine);
+	struct go_interface error = find_error(process->config, regs);
+	fill_header(&record->header, process, RECORD_CALL_ERROR);
+	record->goid = goroutine.goid;
+	record->fd = find_connection(process->config, regs->ax);
+	record->error_type = 0;
+	if (error.table)
+		bpf_probe_read_user(&record->error_type, sizeof(record->error_type), (void *)(error.table + 8));
+	record->timed_out = 0;
+	for (int i = 0; i < 4; i++)
+		if (record->error_type && record->error_type == process->config->timeout_types[i])
+			record->timed_out = 1;
+	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
+	read_message(process->config, record->error_type, error.data, record->message, &record->message_bytes,
+	             &record->message_length);
+	bpf_ringbuf_submit(record, wakeup_flags());
+}
+
+/* net/http.(*persistConn).mapRoundTripError(AX = pc, BX = *transportRequest, CX = startBytesWritten, DI, SI = err):
+ * where every call ends that had a connection and got no answer. */
+SEC("uprobe")
+int on_round_trip_error(struct pt_regs *regs)
+{
+	struct traced_process process;
+	if (is_stack_growing(regs) || !find_current_process(&process) || !(process.config->flags & PROCESS_CLIENT))
+		return 0;
+	preempt_guard_enter();
+	struct program_use *use = count_hit(PROGRAM_CLIENT_ERROR);
+	record_call_error(&process, regs);
+	count_time(use, process.now_ns);
+	preempt_guard_leave();
+	return 0;
+}

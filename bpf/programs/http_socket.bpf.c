@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* HTTP/1 as the sockets of traced processes see it: where an exchange may begin it is sampled, and of those that are kept
+ * every chunk is told to user space, which knows what the bytes mean. No probe: the kernel passes here anyway. */
+#include "bpf/lib/chunk.bpf.h"
+#include "bpf/lib/http_head.bpf.h"
+#include "bpf/lib/sampling.bpf.h"
+#include "bpf/maps/open_requests.bpf.h"
+#include "bpf/maps/pending_calls.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline __u32 spend(__u16 *budget, __u32 length)
+{
+	__u32 before = *budget;
+	*budget = length < before ? before - length : 0;
+	return before;
+}
+
+static __always_inline bool begins_request(
+	const struct socket_call *call, const struct socket_state *state, bool rejoined)
+{
+	__u8 bytes[HEAD_LOOK_BYTES] = {};
+	if (!call->address || call->visible < HEAD_LOOK_BYTES)
+		return false;
+	if (bpf_probe_read_user(bytes + 1, HEAD_LOOK_BYTES - 1, (void *)call->address))
+		return false;
+	if (rejoined && state) {
+		bytes[0] = state->held_byte;
+	} else {
+		for (int i = 0; i + 1 < HEAD_LOOK_BYTES; i++)
+			bytes[i] = bytes[i + 1];
+	}
+	return looks_like_request(bytes);
+}
+
+/* Bytes of an exchange that has begun. */
+static __always_inline void record_received(
+	struct sock *sock, struct socket_state *state, const struct traced_process *process,
+	const struct socket_call *call, __u32 length)
+{
+	struct chunk chunk = {.kind = RECORD_RECEIVED, .length = length};
+	chunk.budget = spend(&state->receive_budget, length);
+	record_chunk(sock, state, process, call, &chunk, NULL);
+	if (state->role == ROLE_CLIENT)
+		state->phase = PHASE_ANSWER;
+}
+
+/* The stream ended, or a call failed. */
+static __always_inline void record_end(
+	struct sock *sock, const struct socket_state *state, const struct traced_process *process, __u16 kind, int error)
+{
+	struct socket_call none = {};
+	struct chunk chunk = {.kind = kind, .flags = CHUNK_END, .error = error};
+	record_chunk(sock, state, process, &none, &chunk, NULL);
+}
+
+/* Go's server reads one byte while a handler runs, to see the peer leave: it may be the first of the next head. */
+static __always_inline void hold_byte(
+	struct sock *sock, struct socket_state *state, const struct traced_process *process,
+	const struct socket_call *call)
+{
+	__u8 byte = 0;
+	if (!call->address || bpf_probe_read_user(&byte, 1, (void *)call->address))
+		return;
+	if (!state && byte >= 'A' && byte <= 'Z')
+		state = make_socket_state(sock, process->tgid);
+	if (!state)
+		return;
+	state->held = 1;
+	state->held_byte = byte;
+	state->held_ns = process->now_ns;
+	state->held_offset = state->received_bytes;
+}
+
+static __always_inline bool may_begin(const struct socket_state *state)
+{
+	if (!state)
+		return true;
+	return state->role != ROLE_CLIENT && state->phase != PHASE_REQUEST && state->phase != PHASE_SKIPPED;
+}
+
+static __always_inline bool keeps_root(struct traced_process *process, __u64 randomness)
+{
+	if (randomness < process->config->sampling_threshold) {
+		count_loss(LOSS_NOT_SAMPLED);
+		return false;
+	}
+	if (take_token(process->config, process->now_ns))
+		return true;
+	count_loss(LOSS_RATE_LIMITED);
+	return false;
+}
+
+/* The goroutine answers this request from now on. */
+static __always_inline void open_request(
+	struct socket_state *state, const struct traced_process *process, const struct start *start, bool sampled)
+{
+	if (state->goid && state->goid != start->goroutine.goid)
+		forget_request(process->tgid, state->goid);
+	state->goid = start->goroutine.goid;
+	remember_request(process->tgid, state->goid, start->randomness, sampled);
+}
+
+static __always_inline void begin_request(
+	struct sock *sock, struct socket_state *state, struct traced_process *process,
+	const struct socket_call *call, __u32 length, bool rejoined)
+{
+	struct start start = {.first_byte_ns = process->now_ns, .randomness = draw_randomness()};
+	bool sampled = keeps_root(process, start.randomness);
+	bool with_calls = process->config->flags & PROCESS_CLIENT;
+
+	state->role = ROLE_SERVER;
+	state->held = 0;
+	state->send_budget = EXCHANGE_BYTES_MAX;
+	if (sampled || with_calls) {
+		if (!call->g || !find_goroutine(process->config, call->g, call->stack_pointer, &start.goroutine))
+			count_loss(LOSS_GOROUTINE_UNKNOWN);
+	}
+	if (with_calls)
+		open_request(state, process, &start, sampled);
+	if (!sampled) {
+		state->phase = PHASE_SKIPPED;
+		return;
+	}
+	struct chunk chunk = {
+		.kind = RECORD_RECEIVED,
+		.flags = CHUNK_START,
+		.length = length,
+		.budget = EXCHANGE_BYTES_MAX,
+		.rejoined = rejoined,
+	};
+	if (rejoined) {
+		chunk.flags |= CHUNK_REJOINED;
+		start.first_byte_ns = state->held_ns;
+	}
+	state->receive_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
+	/* What belongs to a head that was lost would say nothing. */
+	state->phase = record_chunk(sock, state, process, call, &chunk, &start) ? PHASE_REQUEST : PHASE_SKIPPED;
+}
+
+static __always_inline void receive(struct sock *sock, int result, struct traced_process *process)
+{
+	struct socket_state *state = find_socket_state(sock);
+	struct socket_call call;
+
+	if (result <= 0) {
+		if (state && is_recorded(state))
+			record_end(sock, state, process, RECORD_RECEIVED, -result);
+		return;
+	}
+	find_socket_call(&call, result);
+	bool rejoined = state && state->held && state->held_offset + 1 == state->received_bytes;
+	if (process->config->flags & PROCESS_SERVER && may_begin(state) && begins_request(&call, state, rejoined)) {
+		if (!state)
+			state = make_socket_state(sock, process->tgid);
+		if (!state) {
+			count_loss(LOSS_SOCKET_STORAGE);
+			return;
+		}
+		begin_request(sock, state, process, &call, result, rejoined);
+	} else if (state && is_recorded(state)) {
+		record_received(sock, state, process, &call, result);
+	}
+	if (result == 1)
+		hold_byte(sock, state, process, &call);
+	if (state)
+		state->received_bytes += result;
+}
+
+/* True when the write begins the call that a goroutine announced for this connection. */
+static __always_inline bool begin_call(
+	struct sock *sock, struct traced_process *process, const struct socket_call *call, __u32 length)
+{
+	struct connection_key key = {.tgid = process->tgid, .fd = call->fd};
+	struct pending_call *pending = bpf_map_lookup_elem(&pending_calls, &key);
+	if (!pending || pending->state == PENDING_NONE || !begins_request(call, NULL, false))
+		return false;
+	bool sampled = pending->state == PENDING_SAMPLED;
+	pending->state = PENDING_NONE;
+	struct socket_state *state = make_socket_state(sock, process->tgid);
+	if (!state) {
+		count_loss(LOSS_SOCKET_STORAGE);
+		return false;
+	}
+	state->role = ROLE_CLIENT;
+	state->receive_budget = EXCHANGE_BYTES_MAX;
+	state->phase = PHASE_SKIPPED;
+	if (sampled) {
+		struct start start = {
+			.first_byte_ns = pending->call_ns,
+			.randomness = pending->randomness,
+			.goroutine = {.goid = pending->goid, .parent_goid = pending->parent_goid},
+		};
+		struct chunk chunk = {
+			.kind = RECORD_SENT,
+			.flags = CHUNK_START | CHUNK_CLIENT | (pending->inherited ? CHUNK_INHERITED : 0),
+			.length = length,
+			.budget = EXCHANGE_BYTES_MAX,
+		};
+		state->send_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
+		if (record_chunk(sock, state, process, call, &chunk, &start))
+			state->phase = PHASE_REQUEST;
+	}
+	state->sent_bytes += length;
+	return true;
+}
+
+static __always_inline void record_sent(
+	struct sock *sock, struct socket_state *state, const struct traced_process *process,
+	const struct socket_call *call, __u32 length)
+{
+	struct chunk chunk = {.kind = RECORD_SENT, .length = length};
+	chunk.budget = spend(&state->send_budget, length);
+	record_chunk(sock, state, process, call, &chunk, NULL);
+}
+
+static __always_inline void send(struct sock *sock, int result, struct traced_process *process)
+{
+	struct socket_state *state = find_socket_state(sock);
+	struct socket_call call;
+
+	if (result <= 0) {
+		if (state && is_recorded(state))
+			record_end(sock, state, process, RECORD_SENT, -result);
+		return;
+	}
+	bool may_be_client = process->config->flags & PROCESS_CLIENT && !(state && state->role == ROLE_SERVER);
+	if (!may_be_client && !state)
+		return;
+	find_socket_call(&call, result);
+	if (may_be_client && call.fd >= 0 && begin_call(sock, process, &call, result))
+		return;
+	if (!state)
+		return;
+	if (state->role == ROLE_SERVER && state->phase == PHASE_REQUEST)
+		state->phase = PHASE_ANSWER;
+	else if (state->role == ROLE_SERVER && state->phase == PHASE_SKIPPED)
+		state->phase = PHASE_SKIPPED_ANSWER;
+	if (is_recorded(state))
+		record_sent(sock, state, process, &call, result);
+	state->sent_bytes += result;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_receive, struct sock *sock, int result, int flags)
+{
+	struct traced_process process;
+	if (result == -ERROR_AGAIN || flags & MESSAGE_PEEK || !find_current_process(&process))
+		return 0;
+	preempt_guard_enter();
+	struct program_use *use = count_hit(PROGRAM_RECEIVED);
+	receive(sock, result, &process);
+	count_time(use, process.now_ns);
+	preempt_guard_leave();
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send, struct sock *sock, int result, int flags)
+{
+	struct traced_process process;
+	if (result == -ERROR_AGAIN || !find_current_process(&process))
+		return 0;
+	preempt_guard_enter();
+	struct program_use *use = count_hit(PROGRAM_SENT);
+	send(sock, result, &process);
+	count_time(use, process.now_ns);
+	preempt_guard_leave();
+	return 0;
+}
+
+static __always_inline void record_socket_state(
+	struct sock *sock, const struct socket_state *state, int old_state, int new_state, __u64 now_ns)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct socket_state_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+	if (!record) {
+		count_loss(LOSS_RING_FULL);
+		return;
+	}
+	record->header.time_ns = now_ns;
+	record->header.socket_id = state->socket_id;
+	record->header.tgid = state->tgid;
+	record->header.kind = RECORD_SOCKET_STATE;
+	record->header.flags = task->flags & TASK_EXITING ? SOCKET_PROCESS_EXITING : 0;
+	record->old_state = old_state;
+	record->new_state = new_state;
+	record->reserved = 0;
+	record->error = sock->sk_err;
+	record->received_bytes = state->received_bytes;
+	record->sent_bytes = state->sent_bytes;
+	bpf_ringbuf_submit(record, wakeup_flags());
+}
+
+/* May run for a packet, in any task: the process is the one that used the socket last. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_socket_state, struct sock *sock, int old_state, int new_state)
+{
+	if (new_state != STATE_FIN_WAIT1 && new_state != STATE_CLOSE_WAIT && new_state != STATE_CLOSE)
+		return 0;
+	struct socket_state *state = find_socket_state(sock);
+	if (!state)
+		return 0;
+	__u32 tgid = state->tgid;
+	struct process_config *config = bpf_map_lookup_elem(&process_config, &tgid);
+	__u64 now_ns = bpf_ktime_get_boot_ns();
+	if (config && now_ns < config->deadline_ns) {
+		preempt_guard_enter();
+		struct program_use *use = count_hit(PROGRAM_SOCKET_STATE);
+		if (is_recorded(state))
+			record_socket_state(sock, state, old_state, new_state, now_ns);
+		count_time(use, now_ns);
+		preempt_guard_leave();
+	}
+	if (new_state == STATE_CLOSE)
+		forget_request(tgid, state->goid);
+	return 0;
+}
