@@ -1,0 +1,88 @@
+// sonde: the command line of the control plane.
+#include "sdk-clients/cli/command_line.h"
+#include "sdk-clients/cli/limits.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace {
+
+using cli::Context;
+using cli::ExitCode;
+using cli::Format;
+
+// Nothing to undo but the line: a session that was started goes on by design.
+void leave_on_interrupt(int) {
+  static constexpr char kEndOfLine[] = "\r\x1b[K";
+  if (isatty(STDERR_FILENO) != 0)
+    static_cast<void>(!write(STDERR_FILENO, kEndOfLine, sizeof kEndOfLine - 1));
+  _exit(cli::kInterrupted);
+}
+
+cli::Style style_of(int fd) {
+  cli::Style style{.colour = false, .columns = cli::limits::kTerminalColumnsDefault};
+  if (isatty(fd) == 0) return style;
+  const char* no_colour = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  style.colour = (no_colour == nullptr || *no_colour == '\0') &&
+                 (terminal == nullptr || std::string_view(terminal) != "dumb");
+  winsize size{};
+  if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.columns = size.ws_col;
+  return style;
+}
+
+ExitCode report(const base::Error& error, Format format) {
+  const auto code = cli::exit_code_of(error);
+  if (format == Format::kJson) {
+    const boost::json::value json = {
+        {"error",
+         {{"code", static_cast<int>(error.code)},
+          {"reason", error.reason},
+          {"message", error.message},
+          {"field", error.field},
+          {"exitCode", static_cast<int>(code)}}}};
+    fmt::print(stderr, "{}\n", boost::json::serialize(json));
+    return code;
+  }
+  fmt::print(stderr, "sonde: {}\n", error.message);
+  if (!error.reason.empty() && error.reason != "USAGE")
+    fmt::print(
+        stderr, "  reason: {}{}\n", error.reason, error.field.empty() ? "" : " at " + error.field);
+  return code;
+}
+
+ExitCode run(const cli::Invocation& invocation) {
+  auto config = sonde::load_config(
+      invocation.global.source, sonde::process_environment(), invocation.global.config_file);
+  if (!config) return report(config.error(), invocation.global.format);
+  if (invocation.global.timeout.count() > 0)
+    config->timeout = std::chrono::ceil<std::chrono::milliseconds>(invocation.global.timeout);
+  sonde::Client client(*std::move(config));
+  cli::Progress progress(isatty(STDERR_FILENO) != 0);
+  Context context{
+      client, invocation.global.format, style_of(STDOUT_FILENO), isatty(STDOUT_FILENO) != 0,
+      progress};
+  const auto outcome = invocation.command(context);
+  progress.clear();
+  return outcome ? *outcome : report(outcome.error(), invocation.global.format);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGINT, leave_on_interrupt);
+  // gRPC speaks up on standard error about every refused connection; our own message says it
+  // better.
+  setenv("GRPC_VERBOSITY", "NONE", 0);
+  const auto parsed = cli::parse_command_line(std::vector<std::string>(argv + 1, argv + argc));
+  if (const auto* invocation = std::get_if<cli::Invocation>(&parsed)) return run(*invocation);
+  const auto& answer = std::get<cli::Answer>(parsed);
+  fmt::print("{}", answer.out);
+  fmt::print(stderr, "{}", answer.err);
+  return answer.exit_code;
+}

@@ -1,0 +1,278 @@
+// Sessions: start, watch, end.
+#include "sdk-clients/cli/commands.h"
+#include "sdk-clients/cli/input.h"
+#include "sdk-clients/cli/limits.h"
+#include "sdk-clients/cli/text.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/descriptor.h>
+
+#include <thread>
+
+namespace cli {
+
+namespace v1 = sonde::v1;
+using base::Result;
+
+namespace {
+
+std::vector<std::string> probe_kinds() {
+  std::vector<std::string> kinds;
+  const auto* kind = v1::Probe::descriptor()->oneof_decl(0);
+  for (int i = 0; i < kind->field_count(); ++i) kinds.push_back(kind->field(i)->json_name());
+  return kinds;
+}
+
+base::Error unknown_probe(const std::string& text, const std::string& kind) {
+  const auto meant = nearest(kind, probe_kinds());
+  return base::invalid_argument(
+      "USAGE", fmt::format(
+                   "\"{}\" is no probe; {}", text,
+                   meant.empty() ? fmt::format("there are {}", fmt::join(probe_kinds(), ", "))
+                                 : "did you mean \"" + meant + "\"?"));
+}
+
+// "http", "http:server", "http:client", "function:main.(*Cart).Reserve", "cpuProfile", …
+Result<v1::Probe> parse_probe(const std::string& text) {
+  const auto colon = text.find(':');
+  const auto kind = text.substr(0, colon);
+  const auto option = colon == text.npos ? "" : text.substr(colon + 1);
+  v1::Probe probe;
+  const google::protobuf::FieldDescriptor* field = nullptr;
+  const auto* kinds = v1::Probe::descriptor()->oneof_decl(0);
+  for (int i = 0; i < kinds->field_count(); ++i)
+    if (kinds->field(i)->json_name() == kind || kinds->field(i)->name() == kind)
+      field = kinds->field(i);
+  if (field == nullptr) return unknown_probe(text, kind);
+  probe.GetReflection()->MutableMessage(&probe, field);
+  if (probe.has_function()) {
+    probe.mutable_function()->set_symbol(option);
+    return probe;
+  }
+  if (option.empty()) return probe;
+  if (probe.has_http() && option == "server")
+    probe.mutable_http()->set_side(v1::HttpProbe::SERVER);
+  else if (probe.has_http() && option == "client")
+    probe.mutable_http()->set_side(v1::HttpProbe::CLIENT);
+  else
+    return base::invalid_argument(
+        "USAGE",
+        fmt::format(
+            "\"{}\" is no option of the probe {}; http has server and client", option, kind));
+  return probe;
+}
+
+void select(const RunArguments& arguments, v1::Selector& selector) {
+  if (!arguments.hosts.empty())
+    selector.set_hosts(fmt::format("{}", fmt::join(arguments.hosts, ",")));
+  if (!arguments.service.empty()) selector.set_service(arguments.service);
+  if (!arguments.executable.empty()) selector.set_executable(arguments.executable);
+  if (arguments.max_hosts > 0) selector.set_max_hosts(arguments.max_hosts);
+  if (!arguments.pids.empty())
+    selector.mutable_pids()->Assign(arguments.pids.begin(), arguments.pids.end());
+  if (!arguments.agent_ids.empty())
+    selector.mutable_agent_ids()->Assign(arguments.agent_ids.begin(), arguments.agent_ids.end());
+}
+
+Result<void> sample(const RunArguments& arguments, v1::Session& session) {
+  if (arguments.ratio) session.mutable_sampling()->set_ratio(*arguments.ratio);
+  if (arguments.spans_per_second > 0)
+    session.mutable_sampling()->set_spans_per_second(arguments.spans_per_second);
+  if (arguments.keep_errors) session.mutable_sampling()->set_keep_errors(true);
+  if (!arguments.keep_slower_than.empty())
+    *session.mutable_sampling()->mutable_keep_slower_than() =
+        to_proto(TRY(parse_duration(arguments.keep_slower_than)));
+  if (arguments.cpu_fraction) session.mutable_budget()->set_cpu_fraction(*arguments.cpu_fraction);
+  return {};
+}
+
+void print_session(
+    Context& context, const v1::Session& session, const std::vector<v1::SessionHost>& hosts) {
+  context.print(
+      context.format == Format::kTable ? render_session(session, hosts, now(), context.style)
+                                       : format_message(session, context.format));
+}
+
+Result<std::vector<v1::SessionHost>> hosts_of(Context& context, const std::string& id) {
+  v1::ListSessionHostsRequest request;
+  request.set_session_id(id);
+  return sonde::all_pages(
+      context.client, &sonde::Client::list_session_hosts, request,
+      &v1::ListSessionHostsResponse::hosts);
+}
+
+bool is_starting(const v1::Session& session) {
+  return session.state() == v1::Session::SCHEDULED || session.state() == v1::Session::STARTING;
+}
+
+std::string status_line(const v1::Session& session) {
+  return fmt::format(
+      "{}  {}", v1::Session::State_Name(session.state()), render_summary(session.summary()));
+}
+
+Result<v1::Session>
+wait_until_started(Context& context, v1::Session session, std::chrono::nanoseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (is_starting(session) && std::chrono::steady_clock::now() < deadline) {
+    context.progress.show(status_line(session));
+    std::this_thread::sleep_for(limits::kPollInterval);
+    session = TRY(context.client.get_session(session.id()));
+  }
+  context.progress.clear();
+  return session;
+}
+
+int active_hosts(const v1::Session& session) {
+  int hosts = 0;
+  for (const auto& count : session.summary().states())
+    if (count.state() == v1::AssignmentStatus::ACTIVE ||
+        count.state() == v1::AssignmentStatus::PARTIAL)
+      hosts += count.hosts();
+  return hosts;
+}
+
+Outcome dry_run(Context& context, v1::Session session) {
+  v1::CreateSessionRequest request;
+  *request.mutable_session() = std::move(session);
+  request.set_validate_only(true);
+  const auto answer = TRY(context.client.create_session(std::move(request)));
+  if (context.format != Format::kTable) {
+    context.print(format_message(answer, context.format));
+    return kSuccess;
+  }
+  context.print(fmt::format(
+      "would trace {} on {} host{} with {} process{}; nothing was started\n",
+      render_selector(answer.selector()), answer.summary().hosts(),
+      answer.summary().hosts() == 1 ? "" : "s", answer.summary().processes(),
+      answer.summary().processes() == 1 ? "" : "es"));
+  return answer.summary().hosts() == 0 ? kNotTraced : kSuccess;
+}
+
+} // namespace
+
+Result<v1::Session> make_session(const RunArguments& arguments, const std::string& file_text) {
+  v1::Session session;
+  if (!arguments.file.empty()) {
+    const auto messages =
+        TRY(parse_messages(arguments.file, file_text, v1::Session::default_instance()));
+    if (messages.size() != 1)
+      return base::invalid_argument(
+          "FILE_INVALID", arguments.file + " has more than one session in it");
+    session.CopyFrom(*messages.front());
+  }
+  if (!arguments.display_name.empty()) session.set_display_name(arguments.display_name);
+  if (!arguments.probes.empty()) session.clear_probes();
+  for (const auto& probe : arguments.probes) *session.add_probes() = TRY(parse_probe(probe));
+  if (session.probes().empty())
+    return base::invalid_argument(
+        "USAGE", "what to trace? Give --probe http, or a session with -f FILE");
+  select(arguments, *session.mutable_selector());
+  TRY(sample(arguments, session));
+  if (!arguments.ttl.empty()) *session.mutable_ttl() = to_proto(TRY(parse_duration(arguments.ttl)));
+  if (arguments.no_store) session.mutable_export_()->set_store(false);
+  if (!arguments.otlp.empty())
+    session.mutable_export_()->mutable_otlp()->Assign(arguments.otlp.begin(), arguments.otlp.end());
+  return session;
+}
+
+Outcome run_session(Context& context, const RunArguments& arguments) {
+  const auto file_text = arguments.file.empty() ? std::string() : TRY(read_input(arguments.file));
+  auto wanted = TRY(make_session(arguments, file_text));
+  if (arguments.dry_run) return dry_run(context, std::move(wanted));
+  const std::chrono::nanoseconds patience =
+      arguments.wait.empty() ? limits::kWaitForActive : TRY(parse_duration(arguments.wait));
+  v1::CreateSessionRequest request;
+  *request.mutable_session() = std::move(wanted);
+  auto session = TRY(context.client.create_session(std::move(request)));
+  if (!arguments.no_wait) {
+    context.hint(fmt::format("session {} created\n", session.id()));
+    session = TRY(wait_until_started(context, std::move(session), patience));
+  }
+  print_session(
+      context, session,
+      arguments.no_wait ? std::vector<v1::SessionHost>() : TRY(hosts_of(context, session.id())));
+  context.hint(fmt::format(
+      "\n  sonde tail {0}              spans as they arrive\n"
+      "  sonde trace {0} --latest    the newest trace as a tree\n"
+      "  sonde session stop {0}      end it now\n",
+      session.id()));
+  if (arguments.no_wait || active_hosts(session) > 0) return kSuccess;
+  return session.state() == v1::Session::SUCCEEDED ? kSuccess : kNotTraced;
+}
+
+Outcome list_sessions(Context& context, const ListArguments& arguments) {
+  v1::ListSessionsRequest request;
+  request.set_filter(arguments.filter);
+  const auto sessions = TRY(sonde::all_pages(
+      context.client, &sonde::Client::list_sessions, request, &v1::ListSessionsResponse::sessions));
+  if (context.format == Format::kTable) {
+    context.print(render_sessions(sessions, now(), context.style));
+    return kSuccess;
+  }
+  v1::ListSessionsResponse all;
+  all.mutable_sessions()->Assign(sessions.begin(), sessions.end());
+  context.print(format_message(all, context.format));
+  return kSuccess;
+}
+
+Outcome show_session(Context& context, const std::string& id) {
+  const auto session = TRY(context.client.get_session(id));
+  print_session(context, session, {});
+  return kSuccess;
+}
+
+namespace {
+
+// The status with all its hosts; with -o json or yaml what /v1/sessions/{id}/hosts answers.
+Outcome print_status(Context& context, const v1::Session& session) {
+  const auto hosts = TRY(hosts_of(context, session.id()));
+  if (context.format == Format::kTable) {
+    context.print(render_session(session, hosts, now(), context.style));
+  } else {
+    v1::ListSessionHostsResponse all;
+    all.mutable_hosts()->Assign(hosts.begin(), hosts.end());
+    context.print(format_message(all, context.format));
+  }
+  return session.state() == v1::Session::FAILED ? kNotTraced : kSuccess;
+}
+
+} // namespace
+
+Outcome session_status(Context& context, const std::string& id, bool watch) {
+  auto session = TRY(context.client.get_session(id));
+  if (!watch) return print_status(context, session);
+  std::string printed;
+  for (; !has_ended(session); session = TRY(context.client.get_session(id))) {
+    const auto line = status_line(session);
+    context.progress.show(fmt::format("{}  {} spans", line, session.summary().spans()));
+    // Whoever reads a pipe or a log wants the changes only.
+    if (!context.out_is_terminal && line != printed && context.format == Format::kTable)
+      context.print(line + "\n");
+    printed = line;
+    std::this_thread::sleep_for(limits::kPollInterval);
+  }
+  return print_status(context, session);
+}
+
+Outcome act_on_session(Context& context, SessionAction action, const std::string& id) {
+  if (action == SessionAction::kDelete) {
+    TRY(context.client.delete_session(id));
+    context.hint("deleted, with its results\n");
+    return kSuccess;
+  }
+  const auto session =
+      TRY(action == SessionAction::kStop ? context.client.stop_session(id)
+                                         : context.client.cancel_session(id));
+  print_session(context, session, {});
+  return kSuccess;
+}
+
+Outcome extend_session(Context& context, const std::string& id, const std::string& ttl) {
+  v1::ExtendSessionRequest request;
+  request.set_session_id(id);
+  *request.mutable_ttl() = to_proto(TRY(parse_duration(ttl)));
+  print_session(context, TRY(context.client.extend_session(request)), {});
+  return kSuccess;
+}
+
+} // namespace cli

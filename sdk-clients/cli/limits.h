@@ -1,0 +1,23 @@
+// Limits of the command line tool.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace cli::limits {
+
+// Files given with -f.
+inline constexpr size_t kInputBytesMax = 1 << 20;
+inline constexpr int kInputDepthMax = 16;
+// How far a mistyped word may be from what we suggest.
+inline constexpr size_t kSuggestionEditsMax = 3;
+inline constexpr std::chrono::milliseconds kPollInterval{100};
+// `session run` waits so long for its probes, if not told otherwise.
+inline constexpr std::chrono::seconds kWaitForActive{30};
+inline constexpr size_t kTerminalColumnsDefault = 120;
+inline constexpr size_t kBarColumnsMin = 12;
+inline constexpr size_t kBarColumnsMax = 48;
+// A span deeper than this is drawn at this depth: a damaged trace must not hang the terminal.
+inline constexpr size_t kTreeDepthMax = 64;
+
+} // namespace cli::limits

@@ -1,0 +1,132 @@
+#include "sdk-clients/cli/render.h"
+
+#include "sdk-clients/cli/trace_tree.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+namespace cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+template <class Message> Message parse(const std::string& text) {
+  Message message;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &message));
+  return message;
+}
+
+TEST(Render, SummarisesHostsByReasonAndState) {
+  const auto summary = parse<sonde::v1::SessionSummary>(R"(
+    hosts: 50
+    states { state: ACTIVE hosts: 47 } states { state: REJECTED hosts: 2 } states { state: OFFLINE hosts: 1 }
+    reasons { reason: LAYOUT_MISSING hosts: 2 })");
+
+  EXPECT_EQ(render_summary(summary), "47/50 ACTIVE · 2 LAYOUT_MISSING · 1 OFFLINE");
+}
+
+TEST(Render, NamesTheStateWhereNoReasonIsKnown) {
+  const auto summary =
+      parse<sonde::v1::SessionSummary>("hosts: 3 states { state: REJECTED hosts: 3 }");
+
+  EXPECT_EQ(render_summary(summary), "0/3 ACTIVE · 3 REJECTED");
+}
+
+TEST(Render, AddsLossesUpAndListsTheirReasons) {
+  const auto usage = parse<sonde::v1::Usage>(R"(
+    losses { reason: "RING_FULL" count: 100 } losses { reason: "RATE_LIMITED" count: 20 } losses { reason: "X" })");
+
+  EXPECT_EQ(render_losses(usage.losses()), "120 lost (RING_FULL 100, RATE_LIMITED 20)");
+}
+
+TEST(Render, ASessionShowsItsHostsAndWhyTheyDoNotTrace) {
+  const auto session = parse<sonde::v1::Session>(R"(
+    id: "s1" state: ACTIVE probes { http { side: SERVER } } selector { hosts: "env=prod" service: "checkout" })");
+  const auto host = parse<sonde::v1::SessionHost>(R"(
+    hostname: "web-1" status { state: REJECTED reason: LAYOUT_MISSING
+      probes { pid: 7 detail: "runtime.g has no goid" } usage { losses { reason: "RING_FULL" count: 3 } } })");
+
+  const auto text = render_session(session, {host}, Now(0), Style());
+
+  EXPECT_THAT(text, HasSubstr("session s1  ACTIVE"));
+  EXPECT_THAT(text, HasSubstr("http:server in hosts env=prod, service checkout"));
+  EXPECT_THAT(text, HasSubstr("LAYOUT_MISSING"));
+  EXPECT_THAT(text, HasSubstr("pid 7: runtime.g has no goid"));
+  EXPECT_THAT(text, HasSubstr("3 lost (RING_FULL 3)"));
+}
+
+TEST(Render, ColoursOnlyWhenAsked) {
+  const auto agent = parse<sonde::v1::Agent>(R"(id: "a" hostname: "web-1" state: ONLINE)");
+
+  EXPECT_THAT(render_agents({agent}, Now(0), Style()), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(render_agents({agent}, Now(0), Style{.colour = true}), HasSubstr("\x1b[32mONLINE"));
+}
+
+TEST(Render, EmptyListsSayWhatToDo) {
+  EXPECT_THAT(render_agents({}, Now(0), Style()), HasSubstr("sonde token create"));
+  EXPECT_THAT(render_sessions({}, Now(0), Style()), HasSubstr("sonde session run"));
+}
+
+TEST(Render, ATailLineHasTimeServiceResultAndTrace) {
+  const auto event = parse<sonde::v1::TailSessionResponse>(R"(
+    span { root_trace_id: "0af7" name: "GET /checkout" kind: "SERVER" service: "shop" status: "ERROR"
+      start_time { seconds: 50587 nanos: 123000000 } duration { nanos: 12400000 }
+      attributes { fields { key: "http.response.status_code" value { number_value: 500 } }
+                   fields { key: "error.type" value { string_value: "500" } } } })");
+
+  EXPECT_EQ(
+      render_tail_event(event, Style()),
+      "14:03:07.123  shop  SERVER GET /checkout 500  12.4 ms  trace 0af7\n");
+}
+
+TEST(Render, WhatAReaderMissedIsSaid) {
+  const auto event =
+      parse<sonde::v1::TailSessionResponse>(R"(missed { reason: "SLOW_READER" count: 9 })");
+
+  EXPECT_THAT(render_tail_event(event, Style()), HasSubstr("9 events missed here (SLOW_READER)"));
+}
+
+const char* const kTrace = R"(
+  resource_spans {
+    resource { attributes { key: "service.name" value { string_value: "inventory" } } }
+    scope_spans { spans { trace_id: "0123456789abcdef" span_id: "cccccccc" parent_span_id: "bbbbbbbb" name: "GET /stock"
+      kind: SPAN_KIND_SERVER start_time_unix_nano: 1004000000 end_time_unix_nano: 1008000000
+      attributes { key: "http.response.status_code" value { int_value: 200 } } } } }
+  resource_spans {
+    resource { attributes { key: "service.name" value { string_value: "shop" } } }
+    scope_spans {
+      spans { trace_id: "0123456789abcdef" span_id: "bbbbbbbb" parent_span_id: "aaaaaaaa" name: "GET" kind: SPAN_KIND_CLIENT
+        start_time_unix_nano: 1002000000 end_time_unix_nano: 1009000000 }
+      spans { trace_id: "0123456789abcdef" span_id: "aaaaaaaa" name: "GET /checkout" kind: SPAN_KIND_SERVER
+        start_time_unix_nano: 1000000000 end_time_unix_nano: 1010000000 status { code: STATUS_CODE_ERROR }
+        attributes { key: "error.type" value { string_value: "panic" } } } } })";
+
+TEST(TraceTree, DrawsChildrenUnderTheirParents) {
+  const auto text = render_trace(
+      parse<opentelemetry::proto::trace::v1::TracesData>(kTrace), Style{.columns = 36});
+
+  EXPECT_EQ(
+      text, "trace 30313233343536373839616263646566 · 3 spans · 2 services · 10.0 ms\n"
+            "SERVICE    SPAN              KIND    RESULT  START     DURATION\n"
+            "shop       GET /checkout     SERVER  panic   +0 ns     10.0 ms   ████████████\n"
+            "shop       └─ GET            CLIENT  -       +2.00 ms  7.00 ms   ··█████████\n"
+            "inventory     └─ GET /stock  SERVER  200     +4.00 ms  4.00 ms   ·····█████\n");
+}
+
+TEST(TraceTree, MarksSpansWhoseParentIsElsewhereAndSurvivesACycle) {
+  const auto text = render_trace(
+      parse<opentelemetry::proto::trace::v1::TracesData>(R"(resource_spans { scope_spans {
+        spans { span_id: "a" parent_span_id: "gone" name: "orphan" end_time_unix_nano: 10 }
+        spans { span_id: "b" parent_span_id: "c" name: "one" end_time_unix_nano: 10 }
+        spans { span_id: "c" parent_span_id: "b" name: "two" end_time_unix_nano: 10 } } })"),
+      Style());
+
+  EXPECT_THAT(text, HasSubstr("… orphan"));
+  EXPECT_THAT(text, HasSubstr("one"));
+  EXPECT_THAT(text, HasSubstr("two"));
+}
+
+} // namespace
+} // namespace cli
