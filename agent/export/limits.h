@@ -19,6 +19,12 @@ constexpr std::chrono::milliseconds kReconnectLast{5000};
 // RETRY without a time of its own, and the longest one that is believed.
 constexpr std::chrono::milliseconds kRetryDefault{200};
 constexpr std::chrono::milliseconds kRetryMax{30'000};
+// A stream that answers nothing for so long is given up and opened anew.
+constexpr std::chrono::seconds kAnswerTimeout{20};
+// How long the destructor waits for the stream to end.
+constexpr std::chrono::milliseconds kStreamEndWait{1000};
+// Timers are not finer than this.
+constexpr std::chrono::milliseconds kTimerStep{5};
 // Distinct loss reasons kept per session.
 constexpr size_t kLossReasonsMax = 32;
 
