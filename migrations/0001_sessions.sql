@@ -20,6 +20,8 @@ create table sessions (
   state text not null check (state in ('SCHEDULED', 'STARTING', 'ACTIVE', 'STOPPING',
                                        'SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED')),
   state_detail text not null default '',
+  -- What STOPPING ends as.
+  ending text not null default '',
   -- The selector's max_hosts, 0 for no limit: assigning agents counts against it.
   max_hosts int not null default 0,
   create_time timestamptz not null default now(),
