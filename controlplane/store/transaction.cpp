@@ -121,7 +121,7 @@ google::protobuf::Timestamp Row::timestamp(const char* column) const {
   std::string value = text(column);
   if (value.empty()) return time;
   // "2026-11-21 05:52:00.123456+00", since every connection is set to UTC and ISO
-  CHECK(value.size() > 22 && value.ends_with("+00"));
+  CHECK(value.size() >= 22 && value.ends_with("+00"));
   value[10] = 'T';
   value.replace(value.size() - 3, 3, "Z");
   CHECK(TimeUtil::FromString(value, &time));
