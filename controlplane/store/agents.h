@@ -1,0 +1,89 @@
+// Agents: who they are, what they said of themselves, and whether they are there.
+#pragma once
+
+#include "controlplane/store/transaction.h"
+#include "sonde/v1/agent.pb.h"
+#include "sonde/v1/agent_control_service.pb.h"
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace controlplane::store {
+
+// A replica that has not been heard of for so long is gone, and its agents are offline.
+inline constexpr std::chrono::seconds kReplicaTimeout{20};
+
+enum class Standing { kAdmitted, kDraining, kEvicted, kBanned };
+
+using LabelMap = google::protobuf::Map<std::string, std::string>;
+
+Result<> insert_agent(
+    Transaction& tx, std::string_view agent_id, std::string_view hostname, const LabelMap& labels);
+
+// AGENT_NOT_FOUND; also for an id that is no UUID.
+Result<sonde::v1::Agent> find_agent(Transaction& tx, std::string_view agent_id);
+Result<Standing> find_standing(Transaction& tx, std::string_view agent_id);
+
+// Only what is set narrows the list.
+struct AgentFilter {
+  struct Condition {
+    enum class Field { kState, kHostname, kVersion, kKernel } field;
+    bool equal = true; // or not equal
+    std::string value; // of kState: the name of an Agent.State
+  };
+  std::vector<Condition> conditions;
+};
+struct AgentPage {
+  std::vector<sonde::v1::Agent> agents;
+  std::string next_page_token;
+};
+// Newest first. INVALID_PAGE_TOKEN.
+Result<AgentPage>
+list_agents(Transaction& tx, const AgentFilter& filter, int page_size, std::string_view page_token);
+
+// Both record the change for the replicas.
+Result<> set_standing(Transaction& tx, std::string_view agent_id, Standing standing);
+// Empty `etag` for no check; ETAG_MISMATCH (ABORTED).
+Result<> set_assigned_labels(
+    Transaction& tx, std::string_view agent_id, const LabelMap& labels, std::string_view etag);
+
+// What a Hello said, and which stream of which replica said it. Records a change when it said
+// something new.
+struct AgentConnection {
+  std::string agent_id;
+  std::string replica_id;
+  std::string connection_id;
+  sonde::v1::Hello hello;
+};
+Result<> write_connection(Transaction& tx, const AgentConnection& connection);
+// Only while that stream is still the agent's newest. Answers how many were.
+Result<int64_t> end_connections(Transaction& tx, const std::vector<std::string>& connection_ids);
+
+struct AgentLiveness {
+  std::string connection_id;
+  std::chrono::milliseconds age{0}; // since the agent was last heard
+  std::optional<sonde::v1::AgentHealth> health;
+};
+Result<> write_liveness(Transaction& tx, const std::vector<AgentLiveness>& agents);
+// This replica is alive; called every few seconds. Forgets replicas that are long gone.
+Result<> write_replica(Transaction& tx, std::string_view replica_id);
+Result<> remove_replica(Transaction& tx, std::string_view replica_id);
+
+// What desired state depends on, of one agent or of all that are admitted (empty id).
+struct AgentSelectionFacts {
+  std::string agent_id;
+  std::string hostname;
+  Standing standing = Standing::kAdmitted;
+  bool online = false;
+  std::map<std::string, std::string> assigned_labels;
+  std::map<std::string, std::string> reported_labels;
+  std::vector<std::string> capabilities;
+};
+Result<std::vector<AgentSelectionFacts>>
+read_selection_facts(Transaction& tx, const std::vector<std::string>& agent_ids);
+
+} // namespace controlplane::store
