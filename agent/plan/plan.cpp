@@ -93,7 +93,7 @@ public:
       const process::GoProcess& process,
       const DesiredState& desired,
       const LocalPolicy& policy,
-      const BudgetShares& budget)
+      const BudgetVerdicts& budget)
       : process_(process), desired_(desired), policy_(policy), budget_(budget),
         subject_(subject_of(process.process)) {
     plan_.process = process.process.key;
@@ -118,9 +118,7 @@ private:
       plan_.outcomes.push_back(std::move(outcome));
     }
     if (!share.server && !share.client) return;
-    const auto left = budget_.find(share.session_id);
-    share.sampling =
-        sampling_of(spec.sampling(), rules_, subject_, left == budget_.end() ? 1 : left->second);
+    share.sampling = sampling_of(spec.sampling(), rules_, subject_, verdict(spec).share);
     plan_.config.deadline_ns = std::max(
         plan_.config.deadline_ns, static_cast<__u64>(std::max<int64_t>(0, session.deadline.count())));
     plan_.shares.push_back(std::move(share));
@@ -144,11 +142,18 @@ private:
     if (!probe.has_http())
       return refuse(
           outcome, Reason::PROBE_UNSUPPORTED, "this agent has no probe of this kind yet");
-    if (auto left = budget_.find(spec.session_id()); left != budget_.end() && left->second <= 0)
-      return refuse(outcome, Reason::BUDGET_CPU, "detached: over its budget");
+    const auto budget = verdict(spec);
+    if (budget.share <= 0) return refuse(outcome, budget.reason, budget.detail);
     if (auto error = unsupported_binary())
       return refuse(outcome, reason_code(error->reason), error->message);
     judge_http(probe.http(), share, outcome);
+    if (budget.share < 1 && outcome.state != AssignmentStatus::REJECTED)
+      partly(outcome, budget.reason, budget.detail);
+  }
+
+  BudgetVerdict verdict(const sonde::v1::SessionAssignment& spec) const {
+    const auto found = budget_.find(spec.session_id());
+    return found == budget_.end() ? BudgetVerdict{} : found->second;
   }
 
   std::optional<std::string> forbidden_kind(const sonde::v1::Probe& probe) const {
@@ -250,7 +255,7 @@ private:
   const process::GoProcess& process_;
   const DesiredState& desired_;
   const LocalPolicy& policy_;
-  const BudgetShares& budget_;
+  const BudgetVerdicts& budget_;
   const Subject subject_;
   std::vector<sonde::v1::SamplingRule> rules_;
   ProbePlan plan_;
@@ -266,7 +271,7 @@ ProbePlan make_plan(
     const process::GoProcess& process,
     const DesiredState& desired,
     const LocalPolicy& policy,
-    const BudgetShares& budget) {
+    const BudgetVerdicts& budget) {
   return Planner(process, desired, policy, budget).make();
 }
 

@@ -60,15 +60,21 @@ struct ProbePlan {
 // The words of a selector for a process.
 Subject subject_of(const process::Process& process);
 
-// Budget left to each session, by id: 1 keeps what it asked for, less samples down; 0 detaches it.
-using BudgetShares = std::map<std::string, double>;
+// What its budget leaves to a session: a share of 1 keeps what it asked for, less samples down, 0 detaches it.
+struct BudgetVerdict {
+  double share = 1;
+  sonde::v1::Reason::Code reason = sonde::v1::Reason::CODE_UNSPECIFIED; // when share is below 1
+  std::string detail;
+  bool operator==(const BudgetVerdict&) const = default;
+};
+using BudgetVerdicts = std::map<std::string, BudgetVerdict>; // by session id
 
 // The plan of one process under all sessions that select it. Refusals are outcomes, not errors.
 ProbePlan make_plan(
     const process::GoProcess& process,
     const DesiredState& desired,
     const LocalPolicy& policy,
-    const BudgetShares& budget);
+    const BudgetVerdicts& budget);
 
 // Reason of the contract for a reason of ours; INTERNAL for one that the contract does not name.
 sonde::v1::Reason::Code reason_code(std::string_view reason);

@@ -230,10 +230,19 @@ TEST(Plan, LeavesOutASessionThatSelectsAnotherProcess) {
 }
 
 TEST(Plan, DetachesASessionThatHasNoBudgetLeft) {
-  auto plan = make_plan(running(binary()), one(http_session("s")), {}, {{"s", 0.0}});
+  auto plan = make_plan(running(binary()), one(http_session("s")), {}, {{"s", {0, Reason::BUDGET_EVENTS, "too many"}}});
 
-  EXPECT_EQ(plan.outcomes[0].reason, Reason::BUDGET_CPU);
+  EXPECT_EQ(plan.outcomes[0].reason, Reason::BUDGET_EVENTS);
   EXPECT_FALSE(plan.traces());
+}
+
+TEST(Plan, SamplesDownASessionThatIsOverItsBudgetAndSaysSo) {
+  auto plan = make_plan(
+      running(binary()), one(http_session("s")), {}, {{"s", {0.25, Reason::BUDGET_CPU, "sampled down"}}});
+
+  EXPECT_EQ(plan.outcomes[0].state, AssignmentStatus::PARTIAL);
+  EXPECT_EQ(plan.outcomes[0].reason, Reason::BUDGET_CPU);
+  EXPECT_EQ(plan.config.sampling_threshold, threshold_of(0.25));
 }
 
 ProcessOutcome outcome(uint32_t pid, AssignmentStatus::State state, Reason::Code reason = {}) {
