@@ -18,6 +18,7 @@ set(THIRD_PARTY_PROTOS
   google/rpc/code.proto
   google/rpc/error_details.proto
   google/rpc/status.proto
+  grpc_reflection/v1alpha/reflection.proto
   opentelemetry/proto/common/v1/common.proto
   opentelemetry/proto/resource/v1/resource.proto
   opentelemetry/proto/trace/v1/trace.proto
