@@ -111,6 +111,10 @@ struct BinaryInfo {
   std::string dwarf_detail;
   uint64_t text_address = 0; // Go's own text, which with cgo is not all of .text
   uint64_t text_end = 0;
+  uint64_t data_address = 0; // variables that hold pointers, in the file's own view; the live check looks there
+  uint64_t data_end = 0;
+  uint64_t bss_address = 0; // … and those that are zero at start
+  uint64_t bss_end = 0;
   std::vector<LoadSegment> segments; // ascending by address
 
   std::map<std::string, Function, std::less<>> functions;

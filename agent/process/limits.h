@@ -6,7 +6,30 @@
 
 namespace agent::process {
 
+// --- what is kept of a binary
 // Enough for any prologue with its stack check; planners decode from here.
 inline constexpr size_t kFunctionCodeBytesMax = 160;
+// The largest programs seen depend on some two thousand modules.
+inline constexpr size_t kModulesMax = 4096;
+// Names of packages, functions, types, fields: the longest seen are generic instances of some 2 KB.
+inline constexpr size_t kNameBytesMax = 4096;
+// One request asks for what a few probe kinds need.
+inline constexpr size_t kRequestedFactsMax = 1024;
+
+// --- what a file may claim
+inline constexpr uint64_t kFileBytesMax = uint64_t{4} << 30;
+inline constexpr size_t kSegmentsMax = 64;
+inline constexpr size_t kSectionsMax = 4096;
+inline constexpr uint64_t kFunctionsMax = 4'000'000;
+inline constexpr uint64_t kTypeDataBytesMax = uint64_t{512} << 20;
+inline constexpr uint64_t kStructFieldsMax = 4096;
+inline constexpr uint64_t kFunctionParametersMax = 1024;
+// Fields through structs held by value: "runtime.g.sched.sp" is two deep.
+inline constexpr size_t kFieldPathDepthMax = 8;
+// The index of relocations that are not in order is the only table whose size the file decides: 32 MB.
+inline constexpr uint64_t kUnsortedRelocationsMax = 2'000'000;
+inline constexpr uint64_t kBuildInfoBytesMax = 1 << 20;
+// Sections of debug information above this are not read: libdw unpacks them into anonymous memory.
+inline constexpr uint64_t kDebugInfoBytesMax = 64 << 20;
 
 } // namespace agent::process
