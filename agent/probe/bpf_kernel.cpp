@@ -138,8 +138,6 @@ BpfKernel::BpfKernel(KernelFeatures features, RingReader reader, LiveCheck live_
     : features_(std::move(features)), reader_(std::move(reader)),
       live_check_(std::move(live_check)) {
   libbpf_set_print(keep_words);
-  // Memory is charged to the cgroup since 5.11; raising the limit would need CAP_SYS_RESOURCE.
-  libbpf_set_memlock_rlim(0);
 }
 
 BpfKernel::~BpfKernel() { unload({}); }

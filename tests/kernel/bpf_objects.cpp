@@ -1,0 +1,65 @@
+#include "tests/kernel/bpf_objects.h"
+
+#include "base/fd.h"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+#include <string_view>
+#include <thread>
+
+namespace kernel_test {
+namespace {
+
+constexpr std::array<std::string_view, 6> kPrograms = {
+    "on_receive", "on_send", "on_socket_state", "on_round_trip", "on_round_trip_e", "on_panic"};
+
+} // namespace
+
+std::ostream& operator<<(std::ostream& out, const BpfObjects& objects) {
+  return out << objects.programs << " programs, " << objects.links << " links, " << objects.maps
+             << " maps";
+}
+
+BpfObjects count_objects() {
+  BpfObjects objects;
+  std::set<uint32_t> programs;
+  std::set<uint32_t> maps;
+  for (uint32_t id = 0; bpf_prog_get_next_id(id, &id) == 0;) {
+    base::Fd fd(bpf_prog_get_fd_by_id(id));
+    std::array<uint32_t, 64> map_ids{};
+    bpf_prog_info info{};
+    info.map_ids = reinterpret_cast<uint64_t>(map_ids.data());
+    info.nr_map_ids = map_ids.size();
+    uint32_t size = sizeof(info);
+    if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) continue;
+    if (std::find(kPrograms.begin(), kPrograms.end(), std::string_view(info.name)) == kPrograms.end())
+      continue;
+    programs.insert(id);
+    maps.insert(map_ids.begin(), map_ids.begin() + std::min<size_t>(info.nr_map_ids, map_ids.size()));
+  }
+  for (uint32_t id = 0; bpf_link_get_next_id(id, &id) == 0;) {
+    base::Fd fd(bpf_link_get_fd_by_id(id));
+    bpf_link_info info{};
+    uint32_t size = sizeof(info);
+    if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) continue;
+    objects.links += programs.contains(info.prog_id) ? 1 : 0;
+  }
+  objects.programs = static_cast<uint32_t>(programs.size());
+  objects.maps = static_cast<uint32_t>(maps.size());
+  return objects;
+}
+
+bool eventually(std::chrono::milliseconds within, const std::function<bool()>& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + within;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+} // namespace kernel_test

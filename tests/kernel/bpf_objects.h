@@ -1,0 +1,25 @@
+// What of BPF this machine holds, and waiting for it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <ostream>
+
+namespace kernel_test {
+
+// Of Sonde: programs by their names, and the links and maps of those programs.
+struct BpfObjects {
+  uint32_t programs = 0;
+  uint32_t links = 0;
+  uint32_t maps = 0;
+  bool operator==(const BpfObjects&) const = default;
+};
+std::ostream& operator<<(std::ostream& out, const BpfObjects& objects);
+
+BpfObjects count_objects();
+
+// Asks every 5 ms until it is true or the time is over.
+bool eventually(std::chrono::milliseconds within, const std::function<bool()>& condition);
+
+} // namespace kernel_test
