@@ -27,7 +27,7 @@ build: setup configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target sonded sonde-agent sonde
 
 demo: build
-	@tools/demo $(BUILD) $(if $(ONESHOT),--oneshot)
+	@tools/demo/run $(BUILD) $(if $(ONESHOT),--oneshot)
 
 test: setup configure
 	cmake --build $(BUILD) --parallel $(JOBS)

@@ -101,6 +101,8 @@ def build(arguments):
         command.append("-buildmode=pie")
     if arguments.stripped:
         command.append("-ldflags=-s -w")
+    if arguments.tags:
+        command.append(f"-tags={arguments.tags}")
     try:
         go = system_go() if arguments.go == "system" else fetch_toolchain(arguments.go)
         if arguments.go != "1.17":
@@ -121,6 +123,7 @@ def main():
     parser.add_argument("--stripped", action="store_true")
     parser.add_argument("--pie", action="store_true")
     parser.add_argument("--cgo", action="store_true")
+    parser.add_argument("--tags", default="", help="build tags, with commas between")
     build(parser.parse_args())
 
 

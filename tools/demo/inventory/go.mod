@@ -1,0 +1,3 @@
+module example.com/demo/inventory
+
+go 1.17
