@@ -26,12 +26,13 @@ struct FilterField {
 struct FilterCondition {
   std::string field;
   FilterOperator op = FilterOperator::kEqual;
-  // As written, without quotes, except: a number is a number, a time is RFC 3339, a duration is seconds.
+  // As written, without quotes, except: a number is a number, a time is RFC 3339, a duration is
+  // seconds.
   std::string value;
 };
 
-// Empty text gives no conditions. INVALID_FILTER at "filter" names the place and what was expected; order
-// comparisons of text are refused, and values that the type or the field does not have.
+// Empty text gives no conditions. INVALID_FILTER at "filter" names the place and what was expected;
+// order comparisons of text are refused, and values that the type or the field does not have.
 base::Result<std::vector<FilterCondition>>
 parse_filter(std::string_view text, std::span<const FilterField> fields);
 

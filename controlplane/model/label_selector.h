@@ -13,14 +13,15 @@ namespace controlplane::model {
 
 using Labels = std::map<std::string, std::string>;
 
-// A value; parse once, match often. As in Kubernetes, `!=` and `notin` also match a label that is not there.
+// A value; parse once, match often. As in Kubernetes, `!=` and `notin` also match a label that is
+// not there.
 class LabelSelector {
-public:
+ public:
   // Empty text matches everything. INVALID_LABEL_SELECTOR says where it went wrong.
   static base::Result<LabelSelector> parse(std::string_view text);
   bool matches(const Labels& labels) const;
 
-private:
+ private:
   enum class Operator { kIn, kNotIn, kExists, kNotExists };
   struct Requirement {
     std::string key;

@@ -9,10 +9,11 @@
 
 namespace controlplane::model {
 
-// `query` is what the list depends on (its filter and parent): a token is good for the same query only.
+// `query` is what the list depends on (its filter and parent): a token is good for the same query
+// only.
 std::string encode_page_token(const std::vector<std::string>& key, std::string_view query);
-// Empty text is the first page: an empty key. INVALID_PAGE_TOKEN at "pageToken" for a token that was not made for this
-// query, or does not have `parts` parts.
+// Empty text is the first page: an empty key. INVALID_PAGE_TOKEN at "pageToken" for a token that
+// was not made for this query, or does not have `parts` parts.
 base::Result<std::vector<std::string>>
 decode_page_token(std::string_view token, std::string_view query, size_t parts);
 

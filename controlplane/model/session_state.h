@@ -2,8 +2,9 @@
 //
 //   SCHEDULED → STARTING → ACTIVE → STOPPING → SUCCEEDED | EXPIRED | FAILED | CANCELLED
 //
-// SCHEDULED is stored and has no host yet, STARTING has hosts that were not heard of, ACTIVE has a probe at
-// work somewhere, STOPPING takes no new data and waits for what is on its way. The four others are final.
+// SCHEDULED is stored and has no host yet, STARTING has hosts that were not heard of, ACTIVE has a
+// probe at work somewhere, STOPPING takes no new data and waits for what is on its way. The four
+// others are final.
 #pragma once
 
 #include "sonde/v1/session.pb.h"
@@ -24,16 +25,16 @@ bool may_become(SessionState from, SessionState to);
 // How a session across the fleet stands, for the transitions that happen by themselves.
 struct SessionProgress {
   SessionState state = sonde::v1::Session::SCHEDULED;
-  bool expired = false;       // its time is over
+  bool expired = false;        // its time is over
   bool stop_timed_out = false; // STOPPING for longer than we wait
-  int hosts = 0;              // assigned
-  int active = 0;             // ACTIVE or PARTIAL
-  int waiting = 0;            // not heard of yet, or applying, or removing
-  int refused = 0;            // REJECTED
+  int hosts = 0;               // assigned
+  int active = 0;              // ACTIVE or PARTIAL
+  int waiting = 0;             // not heard of yet, or applying, or removing
+  int refused = 0;             // REJECTED
 };
 struct SessionStep {
   SessionState state = sonde::v1::Session::SCHEDULED; // the same as before: nothing to do
-  std::string detail; // why, for people
+  std::string detail;                                 // why, for people
   // With STOPPING: what it becomes once finalized.
   SessionState ending = sonde::v1::Session::STATE_UNSPECIFIED;
 };

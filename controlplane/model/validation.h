@@ -1,5 +1,5 @@
-// What callers send, checked and completed. Every refusal is INVALID_ARGUMENT with a stable reason and the JSON path
-// of the field at fault.
+// What callers send, checked and completed. Every refusal is INVALID_ARGUMENT with a stable reason
+// and the JSON path of the field at fault.
 #pragma once
 
 #include "base/result.h"
@@ -22,18 +22,19 @@ struct SessionPolicy {
   std::set<std::string> otlp_destinations; // names that Export.otlp may use
 };
 
-// A session as its author may write it: fields that only we set are dropped, defaults are filled in (ttl, probe
-// sides, propagation, export.store, ratio), and the expiration is either a ttl or an expire_time after `now`. Reasons:
-//   DISPLAY_NAME_INVALID EMPTY_SELECTOR INVALID_LABEL_SELECTOR INVALID_SELECTOR PROBES_REQUIRED TOO_MANY_PROBES
-//   PROBE_UNSUPPORTED ROUTE_UNSUPPORTED RATIO_OUT_OF_RANGE RATE_OUT_OF_RANGE TAIL_SAMPLING_UNSUPPORTED
-//   BUDGET_OUT_OF_RANGE PROPAGATION_UNSUPPORTED UNKNOWN_DESTINATION TTL_TOO_LONG TTL_TOO_SHORT
-//   EXPIRE_TIME_IN_THE_PAST UNKNOWN_ENUM_VALUE
+// A session as its author may write it: fields that only we set are dropped, defaults are filled in
+// (ttl, probe sides, propagation, export.store, ratio), and the expiration is either a ttl or an
+// expire_time after `now`. Reasons:
+//   DISPLAY_NAME_INVALID EMPTY_SELECTOR INVALID_LABEL_SELECTOR INVALID_SELECTOR PROBES_REQUIRED
+//   TOO_MANY_PROBES PROBE_UNSUPPORTED ROUTE_UNSUPPORTED RATIO_OUT_OF_RANGE RATE_OUT_OF_RANGE
+//   TAIL_SAMPLING_UNSUPPORTED BUDGET_OUT_OF_RANGE PROPAGATION_UNSUPPORTED UNKNOWN_DESTINATION
+//   TTL_TOO_LONG TTL_TOO_SHORT EXPIRE_TIME_IN_THE_PAST UNKNOWN_ENUM_VALUE
 base::Result<sonde::v1::Session> complete_session(
     const sonde::v1::Session& session, const SessionPolicy& policy, const Timestamp& now);
 
-// `current` with the fields of the mask replaced: display_name, sampling and what is below it, budget and what is
-// below it, expire_time, ttl. An empty mask means every one of these that is set. UNKNOWN_FIELD_PATH,
-// IMMUTABLE_FIELD, and what complete_session refuses.
+// `current` with the fields of the mask replaced: display_name, sampling and what is below it,
+// budget and what is below it, expire_time, ttl. An empty mask means every one of these that is
+// set. UNKNOWN_FIELD_PATH, IMMUTABLE_FIELD, and what complete_session refuses.
 base::Result<sonde::v1::Session> update_session(
     const sonde::v1::Session& current, const sonde::v1::Session& changes,
     const google::protobuf::FieldMask& mask, const Timestamp& now);
@@ -47,8 +48,8 @@ base::Result<sonde::v1::SamplingRule> update_sampling_rule(
     const sonde::v1::SamplingRule& current, const sonde::v1::SamplingRule& changes,
     const google::protobuf::FieldMask& mask);
 
-//   GO_VERSION_INVALID ARCHITECTURE_INVALID FIELDS_REQUIRED OFFSET_FIELD_INVALID OFFSET_FIELD_REPEATED
-//   MODULE_VERSION_WITHOUT_MODULE
+//   GO_VERSION_INVALID ARCHITECTURE_INVALID FIELDS_REQUIRED OFFSET_FIELD_INVALID
+//   OFFSET_FIELD_REPEATED MODULE_VERSION_WITHOUT_MODULE
 base::Result<sonde::v1::OffsetTable> complete_offset_table(const sonde::v1::OffsetTable& table);
 
 // REQUEST_ID_INVALID; empty is allowed.
