@@ -1,5 +1,5 @@
-// Which agents a session was given to, and how far each of them got. An agent without a row here does not get the session
-// and may not report for it.
+// Which agents a session was given to, and how far each of them got. An agent without a row here
+// does not get the session and may not report for it.
 #pragma once
 
 #include "controlplane/store/transaction.h"
@@ -12,9 +12,9 @@
 
 namespace controlplane::store {
 
-// Adds rows in state PENDING for agents that have none, as far as the session's max_hosts allows; the session's row is
-// locked meanwhile, so that replicas together do not exceed it. Only for running sessions. Answers the agents
-// that were added; records the change when there are any.
+// Adds rows in state PENDING for agents that have none, as far as the session's max_hosts allows;
+// the session's row is locked meanwhile, so that replicas together do not exceed it. Only for
+// running sessions. Answers the agents that were added; records the change when there are any.
 Result<std::vector<std::string>> assign_agents(
     Transaction& tx, std::string_view session_id, const std::vector<std::string>& agent_ids);
 
@@ -35,11 +35,12 @@ struct StatusUpdate {
   std::string agent_id;
   sonde::v1::AssignmentStatus status;
 };
-// One statement for all. Of several updates of one assignment the last counts; those of assignments that are
-// not there (any more) are dropped. Answers how many rows changed.
+// One statement for all. Of several updates of one assignment the last counts; those of assignments
+// that are not there (any more) are dropped. Answers how many rows changed.
 Result<int64_t> write_statuses(Transaction& tx, const std::vector<StatusUpdate>& updates);
 
-// All assignments of these agents that are neither final nor in this state become it: OFFLINE when a stream ended.
+// All assignments of these agents that are neither final nor in this state become it: OFFLINE when
+// a stream ended.
 Result<int64_t> write_state(
     Transaction& tx, const std::vector<std::string>& agent_ids,
     sonde::v1::AssignmentStatus::State state);

@@ -18,7 +18,8 @@ struct AuditEvent {
   std::string peer; // address
 };
 
-// In the transaction of what it is about, or, for what was denied, in batches. The time is that of the insert.
+// In the transaction of what it is about, or, for what was denied, in batches. The time is that of
+// the insert.
 Result<> append_audit_events(Transaction& tx, const std::vector<AuditEvent>& events);
 
 } // namespace controlplane::store

@@ -4,10 +4,14 @@ namespace controlplane::store {
 
 std::string_view name_of(ChangeKind kind) {
   switch (kind) {
-  case ChangeKind::kSession: return "session";
-  case ChangeKind::kSamplingRule: return "sampling_rule";
-  case ChangeKind::kOffsetTable: return "offset_table";
-  case ChangeKind::kAgent: return "agent";
+  case ChangeKind::kSession:
+    return "session";
+  case ChangeKind::kSamplingRule:
+    return "sampling_rule";
+  case ChangeKind::kOffsetTable:
+    return "offset_table";
+  case ChangeKind::kAgent:
+    return "agent";
   }
   __builtin_unreachable();
 }

@@ -13,15 +13,15 @@ using base::Error;
 std::string with_connect_timeout(const std::string& database_url) {
   const auto seconds = kConnectTimeout.count();
   if (database_url.find("connect_timeout") != std::string::npos) return database_url;
-  bool is_url = database_url.rfind("postgres://", 0) == 0 ||
-                database_url.rfind("postgresql://", 0) == 0;
+  bool is_url =
+      database_url.rfind("postgres://", 0) == 0 || database_url.rfind("postgresql://", 0) == 0;
   if (!is_url) return fmt::format("{} connect_timeout={}", database_url, seconds);
   char separator = database_url.find('?') == std::string::npos ? '?' : '&';
   return fmt::format("{}{}connect_timeout={}", database_url, separator, seconds);
 }
 
-// A lost connection must be seen: libpqxx 6 would open a new one and lose what the session had set. Deprecated
-// because libpqxx 7 no longer does.
+// A lost connection must be seen: libpqxx 6 would open a new one and lose what the session had set.
+// Deprecated because libpqxx 7 no longer does.
 void stay_closed_when_lost(pqxx::connection& connection) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -41,8 +41,7 @@ Failure lost(const std::exception& exception) {
 }
 
 Failure other(Code code, std::string_view reason, const std::exception& exception) {
-  return {
-      FailureKind::kOther, Error{code, reason, "PostgreSQL: " + trimmed(exception.what()), {}}};
+  return {FailureKind::kOther, Error{code, reason, "PostgreSQL: " + trimmed(exception.what()), {}}};
 }
 
 // https://www.postgresql.org/docs/15/errcodes-appendix.html
@@ -85,8 +84,7 @@ Failure failure_of_exception() {
 
 base::Result<std::unique_ptr<Connection>> connect(const ConnectionOptions& options) {
   try {
-    auto connection =
-        std::make_unique<Connection>(with_connect_timeout(options.database_url));
+    auto connection = std::make_unique<Connection>(with_connect_timeout(options.database_url));
     stay_closed_when_lost(connection->pq);
     pqxx::nontransaction setup(connection->pq);
     setup.exec(fmt::format(

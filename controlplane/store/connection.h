@@ -1,4 +1,5 @@
-// Of the store's bodies only: a libpqxx connection as we use it, and libpqxx's exceptions as errors.
+// Of the store's bodies only: a libpqxx connection as we use it, and libpqxx's exceptions as
+// errors.
 #pragma once
 
 #include "base/result.h"

@@ -6,9 +6,11 @@
 
 namespace controlplane::store {
 
-// PostgreSQL allows 100 connections out of the box: room for several replicas and an operator's psql.
+// PostgreSQL allows 100 connections out of the box: room for several replicas and an operator's
+// psql.
 inline constexpr size_t kPoolConnectionsMax = 10;
-// A caller that waits longer for a free connection is told STORE_BUSY: a queue would only hide the overload.
+// A caller that waits longer for a free connection is told STORE_BUSY: a queue would only hide the
+// overload.
 inline constexpr std::chrono::milliseconds kPoolAcquireTimeout{5000};
 inline constexpr std::chrono::milliseconds kStatementTimeout{10000};
 // Our own transactions never wait for anything but PostgreSQL; one that does was forgotten.

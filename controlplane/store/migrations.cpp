@@ -105,8 +105,7 @@ Result<int> migrate(const std::string& database_url, std::span<const Migration> 
   auto connection = TRY(connect({database_url, "sonded migrations", {}}));
   try {
     // Ends with the connection, whatever happens.
-    pqxx::nontransaction(connection->pq)
-        .exec_params("select pg_advisory_lock($1)", kMigrationLock);
+    pqxx::nontransaction(connection->pq).exec_params("select pg_advisory_lock($1)", kMigrationLock);
     return migrate_locked(connection->pq, migrations);
   } catch (...) {
     return failure_of_exception().error;

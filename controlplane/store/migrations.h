@@ -19,14 +19,14 @@ struct Migration {
 // The files of migrations/ as they were when this binary was built, by version.
 std::span<const Migration> embedded_migrations();
 
-// Applies what is missing, each file in one transaction, under an advisory lock: replicas that start together
-// take turns. Answers how many were applied. Refuses, and leaves the database as it is:
+// Applies what is missing, each file in one transaction, under an advisory lock: replicas that
+// start together take turns. Answers how many were applied. Refuses, and leaves the database as it
+// is:
 //   SCHEMA_NEWER       the database holds a migration that this binary does not know
 //   MIGRATION_CHANGED  an applied file is not the one in this binary (by SHA-256)
 //   MIGRATION_GAP      a file in the middle was never applied
 //   MIGRATION_FAILED   a statement failed; its transaction was rolled back
 base::Result<int> migrate(
-    const std::string& database_url,
-    std::span<const Migration> migrations = embedded_migrations());
+    const std::string& database_url, std::span<const Migration> migrations = embedded_migrations());
 
 } // namespace controlplane::store

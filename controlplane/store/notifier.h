@@ -11,11 +11,12 @@ namespace controlplane::store {
 
 inline constexpr const char* kChangeChannel = "sonde_changes";
 
-// A committing NOTIFY takes a lock of the whole PostgreSQL instance, so writers do not send it themselves: after
-// their commit they ask this one, which sends one for all that asked meanwhile, on a connection of its own.
-// A NOTIFY lost with this process is made good by the slow poll of the readers. Thread-safe.
+// A committing NOTIFY takes a lock of the whole PostgreSQL instance, so writers do not send it
+// themselves: after their commit they ask this one, which sends one for all that asked meanwhile,
+// on a connection of its own. A NOTIFY lost with this process is made good by the slow poll of the
+// readers. Thread-safe.
 class Notifier {
-public:
+ public:
   explicit Notifier(ConnectionOptions options);
   ~Notifier();
   Notifier(const Notifier&) = delete;
@@ -23,7 +24,7 @@ public:
 
   void wake();
 
-private:
+ private:
   void run();
 
   const ConnectionOptions options_;

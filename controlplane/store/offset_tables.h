@@ -1,4 +1,5 @@
-// Offset tables: where fields lie in Go structs, as the fleet learned it. Changes are recorded for the replicas.
+// Offset tables: where fields lie in Go structs, as the fleet learned it. Changes are recorded for
+// the replicas.
 #pragma once
 
 #include "controlplane/store/transaction.h"
@@ -10,8 +11,8 @@
 
 namespace controlplane::store {
 
-// `table` from model::complete_offset_table. OFFSET_TABLE_EXISTS for a second one of the same Go version, architecture
-// and module version; REQUEST_ID_REUSED.
+// `table` from model::complete_offset_table. OFFSET_TABLE_EXISTS for a second one of the same Go
+// version, architecture and module version; REQUEST_ID_REUSED.
 Result<sonde::v1::OffsetTable> create_offset_table(
     Transaction& tx, const sonde::v1::OffsetTable& table, std::string_view created_by,
     std::string_view request_id);

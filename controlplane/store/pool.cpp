@@ -17,7 +17,8 @@ ConnectionOptions connection_options(const PoolOptions& options) {
 
 std::unique_ptr<pqxx::transaction_base> begin(Connection& connection, Isolation isolation) {
   switch (isolation) {
-  case Isolation::kReadCommitted: return std::make_unique<pqxx::work>(connection.pq);
+  case Isolation::kReadCommitted:
+    return std::make_unique<pqxx::work>(connection.pq);
   case Isolation::kRepeatableRead:
     return std::make_unique<pqxx::transaction<pqxx::repeatable_read>>(connection.pq);
   case Isolation::kSerializable:
@@ -149,8 +150,8 @@ Pool::Verdict Pool::Lease::close(bool keep, int attempt) {
   reusable_ = trouble != Trouble::kLost && connection_->pq.is_open();
   {
     std::lock_guard lock(pool_.mutex_);
-    verdict.again = (trouble == Trouble::kConflict || never_began) &&
-                    attempt < kTransactionAttemptsMax;
+    verdict.again =
+        (trouble == Trouble::kConflict || never_began) && attempt < kTransactionAttemptsMax;
     if (verdict.again) ++pool_.stats_.retries;
   }
   if (trouble == Trouble::kLost) pool_.forget_resting();

@@ -37,25 +37,25 @@ struct PoolStats {
   size_t lent = 0;
   uint64_t acquire_timeouts = 0;
   uint64_t connections_lost = 0;
-  uint64_t retries = 0; // of transactions, after a conflict or on a connection that had died at rest
+  uint64_t retries =
+      0; // of transactions, after a conflict or on a connection that had died at rest
 };
 
 class Notifier;
 
 // Thread-safe.
 class Pool {
-public:
+ public:
   // Opens one connection, so that a wrong address is known at once (STORE_UNAVAILABLE).
   static Result<std::unique_ptr<Pool>> make(PoolOptions options);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  // Runs `body(Transaction&) -> Result<T>` and commits when it returns a value, rolls back when it returns an
-  // error. After a conflict, and when a resting connection turns out dead, body runs again: it must
-  // have no effect outside its transaction.
-  // STORE_BUSY when no connection comes free in time. STORE_COMMIT_UNKNOWN when the connection broke during
-  // commit.
+  // Runs `body(Transaction&) -> Result<T>` and commits when it returns a value, rolls back when it
+  // returns an error. After a conflict, and when a resting connection turns out dead, body runs
+  // again: it must have no effect outside its transaction. STORE_BUSY when no connection comes free
+  // in time. STORE_COMMIT_UNKNOWN when the connection broke during commit.
   template <class Body>
   std::invoke_result_t<Body&, Transaction&>
   transaction(Body&& body, Isolation isolation = Isolation::kReadCommitted) {
@@ -75,14 +75,14 @@ public:
   PoolStats stats() const;
   const PoolOptions& options() const { return options_; }
 
-private:
+ private:
   struct Verdict {
     bool again = false;
     std::optional<base::Error> error; // of the commit
   };
   // A connection and the transaction on it, returned to the pool at the end of the scope.
   class Lease {
-  public:
+   public:
     explicit Lease(Pool& pool);
     ~Lease();
     Lease(const Lease&) = delete;
@@ -91,7 +91,7 @@ private:
     Transaction& transaction() { return *transaction_; }
     Verdict close(bool keep, int attempt);
 
-  private:
+   private:
     Pool& pool_;
     std::unique_ptr<Connection> connection_;
     std::unique_ptr<Transaction> transaction_;

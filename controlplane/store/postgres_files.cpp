@@ -26,7 +26,8 @@ constexpr const char* kSocketName = "/.s.PGSQL.5432";
 base::Error unusable(const fs::path& path, const std::string& why) {
   return base::failed_precondition(
       "STATE_DIR_UNUSABLE",
-      fmt::format("{}: {}; choose another --state-dir, such as /var/lib/sonde", path.string(), why));
+      fmt::format(
+          "{}: {}; choose another --state-dir, such as /var/lib/sonde", path.string(), why));
 }
 
 // Makes a directory that only we can enter, or checks that it is one.
@@ -51,7 +52,8 @@ std::string first_line(const fs::path& path) {
 }
 
 bool is_installed(const fs::path& bin) {
-  return access((bin / "postgres").c_str(), X_OK) == 0 && access((bin / "initdb").c_str(), X_OK) == 0;
+  return access((bin / "postgres").c_str(), X_OK) == 0 &&
+         access((bin / "initdb").c_str(), X_OK) == 0;
 }
 
 Result<fs::path> choose_programs(const fs::path& data, const fs::path& install_root) {
@@ -63,10 +65,10 @@ Result<fs::path> choose_programs(const fs::path& data, const fs::path& install_r
   }
   if (newest == 0)
     return base::failed_precondition(
-        "POSTGRES_NOT_INSTALLED",
-        fmt::format(
-            "no PostgreSQL server in {}: install postgresql-15, or name a server with --database-url",
-            install_root.string()));
+        "POSTGRES_NOT_INSTALLED", fmt::format(
+                                      "no PostgreSQL server in {}: install postgresql-15, or name "
+                                      "a server with --database-url",
+                                      install_root.string()));
   std::string made_by = first_line(data / "PG_VERSION");
   if (made_by.empty()) return install_root / std::to_string(newest) / "bin";
   fs::path bin = install_root / made_by / "bin";
@@ -80,8 +82,8 @@ Result<fs::path> choose_programs(const fs::path& data, const fs::path& install_r
   return bin;
 }
 
-// A socket path has at most 107 bytes. Where the state directory is deeper, the socket moves to /tmp, to a directory
-// that only we can enter.
+// A socket path has at most 107 bytes. Where the state directory is deeper, the socket moves to
+// /tmp, to a directory that only we can enter.
 Result<fs::path> choose_socket_directory(const fs::path& root) {
   constexpr size_t kPathMax = sizeof(sockaddr_un::sun_path) - 1;
   if (root.string().size() + std::strlen(kSocketName) + std::strlen(".lock") <= kPathMax)
@@ -125,11 +127,11 @@ Result<base::Fd> lock_postgres_files(const PostgresFiles& files) {
   if (!fd) return base::errno_error("open " + path.string(), errno);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return base::failed_precondition(
-        "STATE_DIR_IN_USE",
-        fmt::format(
-            "another sonded runs the PostgreSQL in {}: a second replica takes its own --state-dir and "
-            "--database-url 'host={} dbname=sonde'",
-            files.root.string(), files.socket.string()));
+        "STATE_DIR_IN_USE", fmt::format(
+                                "another sonded runs the PostgreSQL in {}: a second replica takes "
+                                "its own --state-dir and "
+                                "--database-url 'host={} dbname=sonde'",
+                                files.root.string(), files.socket.string()));
   return fd;
 }
 

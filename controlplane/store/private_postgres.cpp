@@ -73,7 +73,8 @@ Result<pid_t> spawn(const std::vector<std::string>& arguments, const fs::path& l
   _exit(127);
 }
 
-// Into a directory beside, renamed when complete: an interrupted initdb leaves nothing that looks like data.
+// Into a directory beside, renamed when complete: an interrupted initdb leaves nothing that looks
+// like data.
 Result<void> make_cluster(const PostgresFiles& files) {
   std::error_code error;
   if (fs::exists(files.data / "PG_VERSION", error)) return {};
@@ -94,7 +95,8 @@ Result<void> make_cluster(const PostgresFiles& files) {
   if (!directory || syncfs(directory.get()) != 0)
     return base::errno_error("flush " + unfinished.string(), errno);
   fs::rename(unfinished, files.data, error);
-  if (error) return postgres_failed("rename " + unfinished.string() + ": " + error.message(), files);
+  if (error)
+    return postgres_failed("rename " + unfinished.string() + ": " + error.message(), files);
   auto took = std::chrono::duration<double>(SteadyClock::now() - began);
   base::log::info("store: made it in {:.1f} s", took.count());
   return {};
@@ -132,16 +134,16 @@ Result<void> make_database(const fs::path& socket) {
 Result<std::unique_ptr<PrivatePostgres>> PrivatePostgres::start(PrivatePostgresOptions options) {
   if (geteuid() == 0)
     return base::failed_precondition(
-        "POSTGRES_REFUSES_ROOT", "PostgreSQL does not run as root: become an unprivileged user first");
+        "POSTGRES_REFUSES_ROOT",
+        "PostgreSQL does not run as root: become an unprivileged user first");
   auto files = TRY(prepare_postgres_files(options.state_dir, options.install_root));
   auto lock = TRY(lock_postgres_files(files));
   TRY(make_cluster(files));
-  std::unique_ptr<PrivatePostgres> postgres(
-      new PrivatePostgres(std::move(files), std::move(lock)));
+  std::unique_ptr<PrivatePostgres> postgres(new PrivatePostgres(std::move(files), std::move(lock)));
   std::promise<Result<void>> started;
   auto outcome = started.get_future();
-  postgres->supervisor_ = std::thread(
-      [raw = postgres.get(), promise = std::move(started)]() mutable {
+  postgres->supervisor_ =
+      std::thread([raw = postgres.get(), promise = std::move(started)]() mutable {
         raw->supervise(std::move(promise));
       });
   TRY(outcome.get());
@@ -180,8 +182,8 @@ void PrivatePostgres::supervise(std::promise<Result<void>> started) {
   }
 }
 
-// A server that outlived its sonded is ours: it holds the data and cannot be started twice. One that is on its way
-// down (its sonded died a moment ago) is waited for.
+// A server that outlived its sonded is ours: it holds the data and cannot be started twice. One
+// that is on its way down (its sonded died a moment ago) is waited for.
 Result<void> PrivatePostgres::adopt_or_launch() {
   auto running = find_running_postmaster(files_);
   if (!running) return launch();

@@ -1,4 +1,5 @@
-// A PostgreSQL of sonded's own, for when no --database-url is given. After start() it is a database like any other.
+// A PostgreSQL of sonded's own, for when no --database-url is given. After start() it is a database
+// like any other.
 #pragma once
 
 #include "base/fd.h"
@@ -20,14 +21,14 @@ struct PrivatePostgresOptions {
   std::filesystem::path install_root = "/usr/lib/postgresql";
 };
 
-// Listens on a Unix socket only, which only our user can reach, and knows its one user by peer authentication.
-// Data is durable (fsync). It ends with this object, and by a signal of the kernel when this process is
-// killed. One that outlived its sonded nevertheless is adopted by the next start. When the server ends by
-// itself it is started again. Thread-safe.
+// Listens on a Unix socket only, which only our user can reach, and knows its one user by peer
+// authentication. Data is durable (fsync). It ends with this object, and by a signal of the kernel
+// when this process is killed. One that outlived its sonded nevertheless is adopted by the next
+// start. When the server ends by itself it is started again. Thread-safe.
 class PrivatePostgres {
-public:
-  // Waits until the server answers; logs what takes time. Not for root (POSTGRES_REFUSES_ROOT): call
-  // become_unprivileged() first. Further errors are those of postgres_files.h and
+ public:
+  // Waits until the server answers; logs what takes time. Not for root (POSTGRES_REFUSES_ROOT):
+  // call become_unprivileged() first. Further errors are those of postgres_files.h and
   //   POSTGRES_FAILED  initdb or the server failed; the message ends with its own words
   static base::Result<std::unique_ptr<PrivatePostgres>> start(PrivatePostgresOptions options);
   ~PrivatePostgres(); // ends the server; close connections before
@@ -39,7 +40,7 @@ public:
   bool adopted() const { return adopted_; }
   pid_t postmaster_pid() const { return postmaster_; }
 
-private:
+ private:
   PrivatePostgres(PostgresFiles files, base::Fd lock);
   void supervise(std::promise<base::Result<void>> started);
   base::Result<void> adopt_or_launch();
@@ -56,7 +57,8 @@ private:
   std::atomic<pid_t> postmaster_ = -1;
   std::atomic<bool> adopted_ = false;
   base::Fd postmaster_fd_; // a pidfd
-  // Launches the server, so that the kernel's parent-death signal follows this thread, and watches it.
+  // Launches the server, so that the kernel's parent-death signal follows this thread, and watches
+  // it.
   std::thread supervisor_;
 };
 

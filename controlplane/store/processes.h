@@ -12,8 +12,8 @@
 
 namespace controlplane::store {
 
-// A full report replaces what was known of the agent, another is merged into it. agent_id and hostname are ours to
-// say, whatever the report says.
+// A full report replaces what was known of the agent, another is merged into it. agent_id and
+// hostname are ours to say, whatever the report says.
 Result<> write_processes(
     Transaction& tx, std::string_view agent_id, std::string_view hostname,
     const sonde::v1::ProcessReport& report);
@@ -28,8 +28,8 @@ struct ProcessMatch {
   std::string agent_id;
   int processes = 0;
 };
-// How many processes a selector's service, executable and pids mean on each of these agents, for a dry run. Agents
-// with none are left out.
+// How many processes a selector's service, executable and pids mean on each of these agents, for a
+// dry run. Agents with none are left out.
 Result<std::vector<ProcessMatch>> count_processes(
     Transaction& tx, const sonde::v1::Selector& selector,
     const std::vector<std::string>& agent_ids);

@@ -20,8 +20,8 @@ Result<sonde::v1::SamplingRule> find_sampling_rule(Transaction& tx, std::string_
 Result<sonde::v1::ListSamplingRulesResponse>
 list_sampling_rules(Transaction& tx, const sonde::v1::ListSamplingRulesRequest& request);
 // `rule` from model::update_sampling_rule. ETAG_MISMATCH.
-Result<sonde::v1::SamplingRule> write_sampling_rule(
-    Transaction& tx, const sonde::v1::SamplingRule& rule, std::string_view etag);
+Result<sonde::v1::SamplingRule>
+write_sampling_rule(Transaction& tx, const sonde::v1::SamplingRule& rule, std::string_view etag);
 Result<> delete_sampling_rule(Transaction& tx, std::string_view id, std::string_view etag);
 
 // Those that are enabled, by id: what push gives to agents.

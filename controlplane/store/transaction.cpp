@@ -34,17 +34,26 @@ void append_copy_field(std::string& line, const Parameter& value) {
   }
   for (char c : *value.text()) {
     switch (c) {
-    case '\\': line += "\\\\"; break;
-    case '\n': line += "\\n"; break;
-    case '\r': line += "\\r"; break;
-    case '\t': line += "\\t"; break;
-    default: line += c;
+    case '\\':
+      line += "\\\\";
+      break;
+    case '\n':
+      line += "\\n";
+      break;
+    case '\r':
+      line += "\\r";
+      break;
+    case '\t':
+      line += "\\t";
+      break;
+    default:
+      line += c;
     }
   }
 }
 
-// libpqxx 6.4 deprecates tablewriter for stream_to, which takes tuples only: rows of a length known at
-// run time do not compile.
+// libpqxx 6.4 deprecates tablewriter for stream_to, which takes tuples only: rows of a length known
+// at run time do not compile.
 struct CopyStream {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -81,7 +90,8 @@ Parameter::Parameter(const std::vector<Parameter>& elements) {
 }
 
 const char* Row::raw(const char* column) const {
-  pqxx::field field = (*result_)[index_][column]; // throws for a column that is not there: our mistake
+  pqxx::field field =
+      (*result_)[index_][column]; // throws for a column that is not there: our mistake
   return field.is_null() ? nullptr : field.c_str();
 }
 
@@ -152,9 +162,15 @@ Transaction::~Transaction() = default;
 base::Error Transaction::fail() {
   Failure failure = failure_of_exception();
   switch (failure.kind) {
-  case FailureKind::kConflict: trouble_ = Trouble::kConflict; break;
-  case FailureKind::kLost: trouble_ = Trouble::kLost; break;
-  case FailureKind::kOther: trouble_ = Trouble::kOther; break;
+  case FailureKind::kConflict:
+    trouble_ = Trouble::kConflict;
+    break;
+  case FailureKind::kLost:
+    trouble_ = Trouble::kLost;
+    break;
+  case FailureKind::kOther:
+    trouble_ = Trouble::kOther;
+    break;
   }
   return std::move(failure.error);
 }

@@ -32,7 +32,7 @@ struct Bytes {
 
 // A statement's parameter, in PostgreSQL's text form. Vectors become arrays, for unnest().
 class Parameter {
-public:
+ public:
   Parameter(std::nullptr_t) {}
   Parameter(std::nullopt_t) {}
   Parameter(std::string_view text) : text_(text) {}
@@ -57,14 +57,14 @@ public:
   // Empty for NULL.
   const std::optional<std::string>& text() const { return text_; }
 
-private:
+ private:
   std::optional<std::string> text_;
 };
 
-// A row of a result; valid as long as any copy of its Rows. A column that does not exist, or that does not
-// hold the type asked for, is our mistake and aborts; NULL reads as the type's zero.
+// A row of a result; valid as long as any copy of its Rows. A column that does not exist, or that
+// does not hold the type asked for, is our mistake and aborts; NULL reads as the type's zero.
 class Row {
-public:
+ public:
   bool is_null(const char* column) const;
   std::string text(const char* column) const;
   std::string bytes(const char* column) const;
@@ -75,7 +75,7 @@ public:
   // A text[] column.
   std::vector<std::string> texts(const char* column) const;
 
-private:
+ private:
   friend class Rows;
   Row(std::shared_ptr<const pqxx::result> result, int index)
       : result_(std::move(result)), index_(index) {}
@@ -87,7 +87,7 @@ private:
 
 // What a statement answered. Cheap to copy.
 class Rows {
-public:
+ public:
   explicit Rows(std::shared_ptr<const pqxx::result> result) : result_(std::move(result)) {}
 
   int size() const;
@@ -98,7 +98,7 @@ public:
   Row front() const { return (*this)[0]; }
 
   class Iterator {
-  public:
+   public:
     Iterator(const Rows* rows, int index) : rows_(rows), index_(index) {}
     Row operator*() const { return (*rows_)[index_]; }
     Iterator& operator++() {
@@ -107,23 +107,23 @@ public:
     }
     bool operator!=(const Iterator& other) const { return index_ != other.index_; }
 
-  private:
+   private:
     const Rows* rows_;
     int index_;
   };
   Iterator begin() const { return {this, 0}; }
   Iterator end() const { return {this, size()}; }
 
-private:
+ private:
   std::shared_ptr<const pqxx::result> result_;
 };
 
 struct Connection;
 
-// Belongs to the thread that runs the body given to Pool::transaction(). After a failed statement the
-// transaction is lost: return the error.
+// Belongs to the thread that runs the body given to Pool::transaction(). After a failed statement
+// the transaction is lost: return the error.
 class Transaction {
-public:
+ public:
   Transaction(Connection& connection, std::unique_ptr<pqxx::transaction_base> transaction);
   ~Transaction();
   Transaction(const Transaction&) = delete;
@@ -147,10 +147,11 @@ public:
       std::string_view table, const std::vector<std::string>& columns,
       const std::vector<std::vector<Parameter>>& rows);
 
-  // Wakes the readers of the change feed once this transaction is committed (record_change calls it).
+  // Wakes the readers of the change feed once this transaction is committed (record_change calls
+  // it).
   void wake_change_feed() { wakes_change_feed_ = true; }
 
-private:
+ private:
   friend class Pool;
   enum class Trouble { kNone, kConflict, kLost, kOther };
   base::Error fail(); // of the exception being handled

@@ -37,8 +37,9 @@ int run_useradd(const std::string& name) {
   if (child == 0) {
     const char* environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", nullptr};
     execle(
-        "/usr/sbin/useradd", "useradd", "--system", "--user-group", "--no-create-home", "--home-dir",
-        "/nonexistent", "--shell", "/usr/sbin/nologin", name.c_str(), nullptr, environment);
+        "/usr/sbin/useradd", "useradd", "--system", "--user-group", "--no-create-home",
+        "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name.c_str(), nullptr,
+        environment);
     _exit(127);
   }
   int status = -1;
@@ -53,17 +54,18 @@ Result<User> ensure_user(const std::string& name) {
   run_useradd(name);
   if (auto user = find_user(name)) return *user;
   return base::failed_precondition(
-      "USER_MISSING",
-      fmt::format(
-          "there is no user {0} and it could not be made: run 'useradd --system {0}', or start sonded "
-          "as an unprivileged user",
-          name));
+      "USER_MISSING", fmt::format(
+                          "there is no user {0} and it could not be made: run 'useradd --system "
+                          "{0}', or start sonded "
+                          "as an unprivileged user",
+                          name));
 }
 
 base::Error unusable(const fs::path& path, const std::string& why) {
   return base::failed_precondition(
       "STATE_DIR_UNUSABLE",
-      fmt::format("{}: {}; choose another --state-dir, such as /var/lib/sonde", path.string(), why));
+      fmt::format(
+          "{}: {}; choose another --state-dir, such as /var/lib/sonde", path.string(), why));
 }
 
 Result<void> give_directory(const fs::path& directory, const User& user, const std::string& name) {
@@ -75,7 +77,8 @@ Result<void> give_directory(const fs::path& directory, const User& user, const s
   struct stat status {};
   if (!fd || fstat(fd.get(), &status) != 0) return unusable(directory, std::strerror(errno));
   if (status.st_uid == user.uid) return {};
-  // What lies in it was made by somebody else; taking over a filled directory could hand over what is not ours.
+  // What lies in it was made by somebody else; taking over a filled directory could hand over what
+  // is not ours.
   if (existed && (status.st_uid != 0 || !fs::is_empty(directory, error)))
     return unusable(
         directory, fmt::format(
@@ -86,7 +89,8 @@ Result<void> give_directory(const fs::path& directory, const User& user, const s
   return {};
 }
 
-// As the new user, from the root of the tree down, so that the message names the door that is closed.
+// As the new user, from the root of the tree down, so that the message names the door that is
+// closed.
 Result<void> check_reachable(const fs::path& directory, const std::string& name) {
   fs::path walked;
   for (const fs::path& part : directory) {

@@ -37,8 +37,7 @@ constexpr auto kStartDeadline = 60s;
 void drop_root() {
   if (geteuid() != 0) return;
   passwd* user = getpwnam("postgres");
-  if (!user || setgroups(0, nullptr) != 0 || setgid(user->pw_gid) != 0 ||
-      setuid(user->pw_uid) != 0)
+  if (!user || setgroups(0, nullptr) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
     _exit(126);
 }
 
@@ -82,7 +81,7 @@ void start_janitor(const std::string& directory) {
 }
 
 class Cluster {
-public:
+ public:
   static Cluster& instance() {
     static Cluster cluster;
     return cluster;
@@ -101,7 +100,7 @@ public:
     }
   }
 
-private:
+ private:
   Cluster() {
     char path[] = "/tmp/sonde-pg-XXXXXX";
     if (!mkdtemp(path)) give_up("mkdtemp");

@@ -1,10 +1,11 @@
-// The private PostgreSQL, run by a program of its own as an unprivileged user, since these tests kill it.
+// The private PostgreSQL, run by a program of its own as an unprivileged user, since these tests
+// kill it.
 #include "controlplane/store/postgres_files.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -46,7 +47,7 @@ bool is_alive(pid_t pid) {
 }
 
 class ScopedStateDir {
-public:
+ public:
   explicit ScopedStateDir(const std::string& parent = "/tmp") {
     std::string path = parent + "/sonde-state-XXXXXX";
     EXPECT_NE(mkdtemp(path.data()), nullptr);
@@ -62,13 +63,13 @@ public:
   }
   const std::string& path() const { return path_; }
 
-private:
+ private:
   std::string path_;
 };
 
 // private_postgres_program with pipes to it.
 class Program {
-public:
+ public:
   explicit Program(const std::string& state_dir) {
     int in[2], out[2];
     EXPECT_EQ(pipe2(in, O_CLOEXEC), 0);
@@ -121,7 +122,7 @@ public:
     return status;
   }
 
-private:
+ private:
   pid_t pid_;
   int in_;
   FILE* out_;
@@ -134,7 +135,8 @@ TEST(PrivatePostgres, StartsFromNothingAndEndsInOrder) {
   pid_t postmaster = program.read_ready("started");
 
   EXPECT_EQ(program.ask("select current_user as f"), kUser);
-  EXPECT_EQ(program.ask("select setting as f from pg_settings where name = 'listen_addresses'"), "") << "no port";
+  EXPECT_EQ(program.ask("select setting as f from pg_settings where name = 'listen_addresses'"), "")
+      << "no port";
   EXPECT_EQ(program.ask("select setting as f from pg_settings where name = 'fsync'"), "on");
   EXPECT_EQ(program.ask("create table kept (f int)"), "-");
   EXPECT_EQ(program.ask("insert into kept values (42)"), "-");
@@ -245,7 +247,9 @@ TEST(PrivatePostgres, IgnoresAPidFileWhosePidIsAnotherProgramNow) {
     first.read_ready("started");
   }
   std::ofstream(state.path() + "/postgres/data/postmaster.pid")
-      << getpid() << "\n" << state.path() << "/postgres/data\n0\n5432\n" << state.path() << "\n\n";
+      << getpid() << "\n"
+      << state.path() << "/postgres/data\n0\n5432\n"
+      << state.path() << "\n\n";
 
   Program second(state.path());
 

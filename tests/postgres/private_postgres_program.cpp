@@ -1,6 +1,7 @@
-// private_postgres_program STATE_DIR [USER]: runs a private PostgreSQL as sonded would, for private_postgres_pgtest.
-// Says "ready PID adopted|started" or "failed REASON message", then answers each line of SQL on stdin with the
-// first field of its result, and ends in order when stdin ends.
+// private_postgres_program STATE_DIR [USER]: runs a private PostgreSQL as sonded would, for
+// private_postgres_pgtest. Says "ready PID adopted|started" or "failed REASON message", then
+// answers each line of SQL on stdin with the first field of its result, and ends in order when
+// stdin ends.
 #include "base/log.h"
 #include "controlplane/store/pool.h"
 #include "controlplane/store/private_postgres.h"
