@@ -80,7 +80,10 @@ struct chunk_record {
 	__s32 error;
 	__u32 reserved;
 	struct exchange_start start; /* with CHUNK_START, else undefined */
-	__u8 bytes[];          /* up to EXCHANGE_BYTES_MAX */
+	/* The bytes follow: up to EXCHANGE_BYTES_MAX and the tail. */
+#ifdef __bpf__
+	__u8 bytes[];
+#endif
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct chunk_record) == 152, "chunk_record crosses the kernel boundary");
 

@@ -17,6 +17,7 @@ enum socket_phase {
 	PHASE_ANSWER,         /* … has begun; it may be complete */
 	PHASE_SKIPPED,        /* the same two of an exchange that is not sampled */
 	PHASE_SKIPPED_ANSWER,
+	PHASE_TUNNEL,         /* another protocol from here on: nothing is looked at any more */
 };
 
 struct socket_state {
@@ -33,7 +34,8 @@ struct socket_state {
 	__u8 phase;
 	__u8 held;
 	__u8 held_byte;
-	__u32 reserved;
+	__u8 told;            /* user space knows the connection and wants to hear of its end */
+	__u8 reserved[3];
 };
 
 struct {

@@ -45,10 +45,12 @@ static __always_inline void record_received(
 		state->phase = PHASE_ANSWER;
 }
 
-/* The stream ended, or a call failed. */
+/* The stream ended, or a call failed for good. */
 static __always_inline void record_end(
 	struct sock *sock, const struct socket_state *state, const struct traced_process *process, __u16 kind, int error)
 {
+	if (error == ERROR_INTERRUPTED || error >= ERROR_RESTART)
+		return;
 	struct socket_call none = {};
 	struct chunk chunk = {.kind = kind, .flags = CHUNK_END, .error = error};
 	record_chunk(sock, state, process, &none, &chunk, NULL);
@@ -76,7 +78,8 @@ static __always_inline bool may_begin(const struct socket_state *state)
 {
 	if (!state)
 		return true;
-	return state->role != ROLE_CLIENT && state->phase != PHASE_REQUEST && state->phase != PHASE_SKIPPED;
+	return state->role != ROLE_CLIENT && (state->phase == PHASE_NONE || state->phase == PHASE_ANSWER ||
+	                                      state->phase == PHASE_SKIPPED_ANSWER);
 }
 
 static __always_inline bool keeps_root(struct traced_process *process, __u64 randomness)
@@ -135,7 +138,11 @@ static __always_inline void begin_request(
 	}
 	state->receive_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
 	/* What belongs to a head that was lost would say nothing. */
-	state->phase = record_chunk(sock, state, process, call, &chunk, &start) ? PHASE_REQUEST : PHASE_SKIPPED;
+	state->phase = PHASE_SKIPPED;
+	if (record_chunk(sock, state, process, call, &chunk, &start)) {
+		state->phase = PHASE_REQUEST;
+		state->told = 1;
+	}
 }
 
 static __always_inline void receive(struct sock *sock, int result, struct traced_process *process)
@@ -198,8 +205,10 @@ static __always_inline bool begin_call(
 			.budget = EXCHANGE_BYTES_MAX,
 		};
 		state->send_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
-		if (record_chunk(sock, state, process, call, &chunk, &start))
+		if (record_chunk(sock, state, process, call, &chunk, &start)) {
 			state->phase = PHASE_REQUEST;
+			state->told = 1;
+		}
 	}
 	state->sent_bytes += length;
 	return true;
@@ -307,7 +316,7 @@ int BPF_PROG(on_socket_state, struct sock *sock, int old_state, int new_state)
 	if (config && now_ns < config->deadline_ns) {
 		preempt_guard_enter();
 		struct program_use *use = count_hit(PROGRAM_SOCKET_STATE);
-		if (is_recorded(state))
+		if (state->told)
 			record_socket_state(sock, state, old_state, new_state, now_ns);
 		count_time(use, now_ns);
 		preempt_guard_leave();

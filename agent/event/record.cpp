@@ -1,0 +1,103 @@
+#include "agent/event/record.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace agent::event {
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+template <class T> std::optional<T> read(Bytes bytes) {
+  if (bytes.size() < sizeof(T)) return std::nullopt;
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof(T));
+  return value;
+}
+
+std::string_view view(Bytes bytes, size_t at, size_t size) {
+  return {reinterpret_cast<const char*>(bytes.data()) + at, size};
+}
+
+bool is_consistent(const socket_address& address) {
+  return address.family_bytes == 0 || address.family_bytes == 4 || address.family_bytes == 16;
+}
+
+std::optional<Record> decode_chunk(Bytes bytes) {
+  auto raw = read<chunk_record>(bytes);
+  if (!raw) return std::nullopt;
+  const size_t seen = size_t{raw->captured_bytes} + raw->tail_bytes;
+  if (seen > bytes.size() - sizeof(chunk_record) || seen > raw->length) return std::nullopt;
+  if (raw->captured_bytes > EXCHANGE_BYTES_MAX + 1) return std::nullopt;
+
+  Chunk chunk;
+  chunk.time_ns = raw->header.time_ns;
+  chunk.socket_id = raw->header.socket_id;
+  chunk.tgid = raw->header.tgid;
+  chunk.received = raw->header.kind == RECORD_RECEIVED;
+  chunk.flags = raw->header.flags;
+  chunk.stream_offset = raw->stream_offset;
+  chunk.other_offset = raw->other_offset;
+  chunk.length = raw->length;
+  chunk.error = raw->error;
+  chunk.beginning = view(bytes, sizeof(chunk_record), raw->captured_bytes);
+  chunk.tail = view(bytes, sizeof(chunk_record) + raw->captured_bytes, raw->tail_bytes);
+  if (!chunk.has(CHUNK_START)) return chunk;
+  if (!is_consistent(raw->start.local) || !is_consistent(raw->start.peer)) return std::nullopt;
+  chunk.start = raw->start;
+  return chunk;
+}
+
+std::optional<Record> decode_socket_state(Bytes bytes) {
+  auto raw = read<socket_state_record>(bytes);
+  if (!raw) return std::nullopt;
+  return SocketState{
+      .time_ns = raw->header.time_ns,
+      .socket_id = raw->header.socket_id,
+      .tgid = raw->header.tgid,
+      .process_exiting = (raw->header.flags & SOCKET_PROCESS_EXITING) != 0,
+      .old_state = raw->old_state,
+      .new_state = raw->new_state,
+      .error = raw->error,
+  };
+}
+
+std::optional<Record> decode_panic(Bytes bytes) {
+  auto raw = read<panic_record>(bytes);
+  if (!raw || raw->message_bytes > MESSAGE_BYTES_MAX) return std::nullopt;
+  return Panic{
+      .time_ns = raw->header.time_ns,
+      .tgid = raw->header.tgid,
+      .goid = raw->goid,
+      .message = view(bytes, offsetof(panic_record, message), raw->message_bytes),
+  };
+}
+
+std::optional<Record> decode_call_error(Bytes bytes) {
+  auto raw = read<call_error_record>(bytes);
+  if (!raw || raw->message_bytes > MESSAGE_BYTES_MAX) return std::nullopt;
+  return CallError{
+      .time_ns = raw->header.time_ns,
+      .tgid = raw->header.tgid,
+      .goid = raw->goid,
+      .timed_out = raw->timed_out != 0,
+      .message = view(bytes, offsetof(call_error_record, message), raw->message_bytes),
+  };
+}
+
+} // namespace
+
+std::optional<Record> decode(Bytes bytes) {
+  auto header = read<record_header>(bytes);
+  if (!header) return std::nullopt;
+  switch (header->kind) {
+  case RECORD_RECEIVED:
+  case RECORD_SENT: return decode_chunk(bytes);
+  case RECORD_SOCKET_STATE: return decode_socket_state(bytes);
+  case RECORD_PANIC: return decode_panic(bytes);
+  case RECORD_CALL_ERROR: return decode_call_error(bytes);
+  default: return std::nullopt;
+  }
+}
+
+} // namespace agent::event

@@ -1,0 +1,63 @@
+// Records of the ring as values: bytes from the kernel side come in, and nothing unchecked goes on.
+#pragma once
+
+#include "bpf/include/records.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <variant>
+
+namespace agent::event {
+
+// Bytes that one call moved over a socket. The views point into the record.
+struct Chunk {
+  uint64_t time_ns = 0; // CLOCK_BOOTTIME, as all times here
+  uint64_t socket_id = 0;
+  uint32_t tgid = 0;
+  bool received = false; // else sent
+  uint16_t flags = 0;    // enum chunk_flags
+  uint64_t stream_offset = 0;
+  uint64_t other_offset = 0;
+  uint32_t length = 0;
+  int error = 0;
+  std::string_view beginning; // the first bytes
+  std::string_view tail;      // the last ones, when the middle was left out
+  exchange_start start{};     // with CHUNK_START
+
+  bool has(chunk_flags flag) const { return (flags & flag) != 0; }
+};
+
+struct SocketState {
+  uint64_t time_ns = 0;
+  uint64_t socket_id = 0;
+  uint32_t tgid = 0;
+  bool process_exiting = false;
+  int old_state = 0; // TCP_* of the kernel
+  int new_state = 0;
+  int error = 0;
+};
+
+struct Panic {
+  uint64_t time_ns = 0;
+  uint32_t tgid = 0;
+  uint64_t goid = 0;
+  std::string_view message; // empty: not known
+};
+
+struct CallError {
+  uint64_t time_ns = 0;
+  uint32_t tgid = 0;
+  uint64_t goid = 0;
+  bool timed_out = false;
+  std::string_view message;
+};
+
+using Record = std::variant<Chunk, SocketState, Panic, CallError>;
+
+// Nothing when the bytes are not a record. Pure; the result points into `bytes`.
+std::optional<Record> decode(std::span<const std::byte> bytes);
+
+} // namespace agent::event

@@ -1,0 +1,68 @@
+#include "agent/event/record_reader.h"
+
+#include "agent/event/limits.h"
+#include "agent/event/record.h"
+
+#include <bpf/libbpf.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+
+#include <cerrno>
+
+namespace agent::event {
+namespace {
+
+uint64_t random_seed(const base::Clock& clock) {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+    seed = static_cast<uint64_t>(clock.boot_time().count()); // never: the pool is up long before us
+  return seed;
+}
+
+} // namespace
+
+void RecordReader::FreeRing::operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+
+RecordReader::RecordReader(const base::Clock& clock, HttpStitcher::Sink sink)
+    : clock_(clock), stitcher_(random_seed(clock), std::move(sink)) {}
+RecordReader::~RecordReader() = default;
+
+base::Result<std::unique_ptr<RecordReader>> RecordReader::open(
+    int ring_fd, const base::Clock& clock, HttpStitcher::Sink sink) {
+  std::unique_ptr<RecordReader> reader(new RecordReader(clock, std::move(sink)));
+  reader->ring_.reset(ring_buffer__new(ring_fd, &RecordReader::on_record, reader.get(), nullptr));
+  if (!reader->ring_) return base::errno_error("map the ring of records", errno);
+  return reader;
+}
+
+int RecordReader::on_record(void* self, void* data, size_t bytes) {
+  auto* reader = static_cast<RecordReader*>(self);
+  if (auto record = decode({static_cast<const std::byte*>(data), bytes}))
+    reader->stitcher_.take(*record);
+  else
+    ++reader->malformed_;
+  return 0;
+}
+
+size_t RecordReader::poll(std::chrono::milliseconds timeout) {
+  epoll_event event;
+  epoll_wait(ring_buffer__epoll_fd(ring_.get()), &event, 1, static_cast<int>(timeout.count()));
+  // Records of before this moment are in the ring by now, or they were in a program that is still running: that is over
+  // long before anything waits for their silence.
+  const auto now = clock_.boot_time();
+  const int taken = ring_buffer__consume(ring_.get());
+  stitcher_.advance(static_cast<uint64_t>(now.count()));
+  return taken > 0 ? static_cast<size_t>(taken) : 0;
+}
+
+void RecordReader::settle() {
+  stitcher_.advance(static_cast<uint64_t>((clock_.boot_time() + 100 * kSettle).count()));
+}
+
+StitcherCounts RecordReader::counts() const {
+  StitcherCounts counts = stitcher_.statistics();
+  counts.malformed_records += malformed_;
+  return counts;
+}
+
+} // namespace agent::event
