@@ -91,7 +91,7 @@ class Identity {
   base::Nanoseconds retry_at_{}; // boot time; zero when the last renewal went well
   bool renew_now_ = false;
   bool stopping_ = false;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace agent::identity

@@ -32,7 +32,7 @@ class Notifier {
   std::condition_variable changed_;
   bool wanted_ = false;
   bool stopping_ = false;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace controlplane::store

@@ -143,7 +143,7 @@ Result<std::unique_ptr<PrivatePostgres>> PrivatePostgres::start(PrivatePostgresO
   std::promise<Result<void>> started;
   auto outcome = started.get_future();
   postgres->supervisor_ =
-      std::thread([raw = postgres.get(), promise = std::move(started)]() mutable {
+      std::jthread([raw = postgres.get(), promise = std::move(started)]() mutable {
         raw->supervise(std::move(promise));
       });
   TRY(outcome.get());

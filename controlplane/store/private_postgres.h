@@ -59,7 +59,7 @@ class PrivatePostgres {
   base::Fd postmaster_fd_; // a pidfd
   // Launches the server, so that the kernel's parent-death signal follows this thread, and watches
   // it.
-  std::thread supervisor_;
+  std::jthread supervisor_;
 };
 
 } // namespace controlplane::store

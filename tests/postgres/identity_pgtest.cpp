@@ -127,7 +127,7 @@ TEST_F(Identity, OnlyOneOfManyHostsGetsThroughWithOneToken) {
   JoinToken created = token();
   std::atomic<int> enrolled{0};
   std::atomic<int> refused{0};
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
 
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([&] {

@@ -93,7 +93,7 @@ TEST(Migrations, TakeTurnsWhenReplicasStartTogether) {
   ScopedDatabase database(ScopedDatabase::Content::kEmpty);
   std::atomic<int> applied = 0, failed = 0;
 
-  std::vector<std::thread> replicas;
+  std::vector<std::jthread> replicas;
   for (int i = 0; i < 4; ++i)
     replicas.emplace_back([&] {
       auto result = migrate(database.url());

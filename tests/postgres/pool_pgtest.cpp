@@ -132,7 +132,7 @@ TEST(Pool, RunsABodyAgainAfterASerializationConflict) {
         Isolation::kSerializable);
   };
 
-  std::vector<std::thread> writers;
+  std::vector<std::jthread> writers;
   std::atomic<int> done = 0;
   for (int i = 0; i < 3; ++i)
     writers.emplace_back([&] {

@@ -17,7 +17,7 @@ FILES = [
     ).stdout.splitlines()
     if (SOURCE / line).is_file()
 ]
-CPP = [f for f in FILES if re.search(r"\.(h|cpp)$", f) and not f.startswith("tests/")]
+CPP = [f for f in FILES if re.search(r"\.(h|cpp)$", f) and not f.startswith(("tests/", "bpf/lib/", "bpf/maps/"))]
 TEXT = [f for f in FILES if not re.search(r"\.(png|bin|gz|zst|sum)$|/corpus/|^LICENSE", f)]
 
 # A file longer than this no longer tells one story.
