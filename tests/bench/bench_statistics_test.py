@@ -1,0 +1,43 @@
+"""What the benchmark makes of its rounds."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import statistics_of_rounds as statistics  # noqa: E402
+
+
+def rows(noise=0.0, added=0.8):
+    made = []
+    for number in range(20):
+        drift = number * 0.5  # what all modes of a round share
+        for mode, cost in (("untraced", 40.0), ("untraced-again", 40.0 + (noise if number % 2 else -noise)), ("socket", 40.0 + added)):
+            made.append({"mode": mode, "round": number, "serviceCpuMicrosPerRequest": cost + drift, "requestsPerSecond": 20000.0,
+                         "requests": 100, "spans": 100 if mode == "socket" else None})
+    return made
+
+
+def test_a_drift_that_all_modes_share_cancels():
+    middle, low, high = statistics.difference(rows(), "socket", "serviceCpuMicrosPerRequest")
+
+    assert abs(middle - 0.8) < 1e-9 and abs(high - low) < 1e-9
+
+
+def test_a_noisy_run_is_void_and_says_so():
+    assert not statistics.noise(rows(noise=0.1))[1]
+    assert statistics.noise(rows(noise=2.0))[1]
+    assert "VOID" in statistics.table(rows(noise=2.0))
+    assert "VOID" not in statistics.table(rows())
+
+
+def test_the_interval_holds_the_median():
+    middle, low, high = statistics.interval([1, 2, 3, 4, 100])
+
+    assert middle == 3 and low <= middle <= high
+
+
+def test_spans_per_request_shows_the_worst_round():
+    made = rows()
+    made[2]["spans"] = 50
+
+    assert "0.5000" in statistics.table(made)

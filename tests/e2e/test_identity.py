@@ -1,0 +1,143 @@
+"""Who may do what, and for how long."""
+
+import ssl
+import socket
+import subprocess
+
+import kernel_objects
+import stack
+from conftest import ask, program, settled_spans
+
+
+def test_ban_ends_the_stream_and_the_probes_at_once(fresh):
+    fresh.start_control_plane()
+    agent = fresh.start_agent()
+    identity = fresh.agents()[0]["id"]
+    server = fresh.start_service("banned", [program("server")])
+    fresh.wait_for_process(server)
+    fresh.trace_process(server)
+
+    fresh.cli("agents", "ban", identity)
+
+    stack.wait_until(lambda: fresh.agents()[0]["state"] == "BANNED", 5, "the agent is banned")
+    # Its streams are gone at once, its probes with the lease at the latest.
+    stack.wait_until(lambda: not kernel_objects.held_by(agent.pid), 35, "the banned agent holds no BPF")
+    assert fresh.agents()[0]["state"] == "BANNED"
+
+
+def test_an_evicted_agent_enrolls_again_with_a_new_token(fresh):
+    fresh.start_control_plane()
+    agent = fresh.start_agent()
+    identity = fresh.agents()[0]["id"]
+
+    fresh.cli("agents", "evict", identity)
+    stack.wait_until(lambda: fresh.agents()[0]["state"] == "EVICTED", 5, "the agent is evicted")
+    agent.stop()
+
+    again = fresh.start_agent(name="again")
+    assert again.running()
+
+
+def test_a_join_token_is_good_for_one_host(fresh):
+    fresh.start_control_plane()
+    fresh.start_agent()
+    thief = fresh.directory / "thief"
+    thief.mkdir()
+    (thief / "join-token").write_text((fresh.directory / "agent" / "join-token").read_text())
+
+    second = fresh.start_agent(name="thief", wait=False)
+
+    stack.wait_until(lambda: "JOIN_TOKEN" in second.log.read_text() or not second.running(), 20, "the token is refused")
+    assert len(fresh.agents()) == 1
+    tokens = fresh.get("/v1/joinTokens")["joinTokens"]
+    assert [token["state"] for token in tokens] == ["USED"] and "token" not in tokens[0]
+
+
+def make_certificate(folder, issuer=None, days=1, uri="spiffe://sonde/agent/00000000-0000-4000-8000-000000000000"):
+    """A self-signed client certificate, as an impostor would make it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out",
+         certificate, "-days", str(days), "-subj", "/CN=impostor", "-addext", f"subjectAltName=URI:{uri}"],
+        check=True, capture_output=True)
+    return key, certificate
+
+
+def test_a_forged_certificate_gets_nowhere(shared, tmp_path):
+    key, certificate = make_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=str(shared.authority))
+    context.check_hostname = False
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2"])
+    host, port = shared.grpc.split(":")
+
+    refused = False
+    try:
+        with socket.create_connection((host, int(port)), timeout=5) as plain, context.wrap_socket(plain) as secure:
+            secure.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+            while data := secure.recv(4096):
+                refused = refused or data[3:4] == b"\7"  # GOAWAY
+                if refused or len(data) == 0:
+                    break
+                secure.settimeout(2)
+            refused = True
+    except (ssl.SSLError, ConnectionError):
+        refused = True
+    except TimeoutError:
+        refused = False
+
+    assert refused, "the server goes on talking to a certificate that its authority did not sign"
+    assert shared.cli("agents").returncode == 0
+
+
+def test_roles_may_do_what_they_say(shared):
+    spec = {"selector": {"hosts": "*"}, "probes": [{"http": {}}], "ttl": "60s"}
+
+    assert shared.call("GET", "/v1/sessions", role="viewer")[0] == 200
+    assert shared.call("POST", "/v1/sessions?validateOnly=true", spec, role="operator")[0] == 200
+    for role, method, path in (("viewer", "POST", "/v1/sessions"), ("operator", "POST", "/v1/joinTokens")):
+        status, problem = shared.call(method, path, spec if path == "/v1/sessions" else {}, role=role)
+        assert status == 403 and problem["reason"], problem
+    for role in (None,):
+        status, problem = shared.call("GET", "/v1/sessions", role=role)
+        assert status == 401 and problem["reason"], problem
+    status, _ = shared.call("GET", "/v1/sessions", role=None, headers={"Authorization": "Bearer forged"})
+    assert status == 401
+    assert shared.call("GET", "/healthz", role=None)[0] == 200
+
+
+def test_the_command_line_says_who_is_not_allowed(shared, tmp_path):
+    wrong = tmp_path / "token"
+    wrong.write_text("forged\n")
+
+    assert shared.cli("token", "create", role="operator", check=False).returncode == 3
+    forged = shared.cli("agents", "--token-file", wrong, check=False)
+    assert forged.returncode == 3 and "reason" in forged.stderr
+    # Another authority did not sign this server.
+    _, certificate = make_certificate(tmp_path)
+    impostor = shared.cli("agents", "--ca", certificate, check=False)
+    assert impostor.returncode == 6 and "SERVER_NOT_TRUSTED" in impostor.stderr
+
+
+def test_an_agent_with_a_local_policy_refuses(fresh):
+    policy = fresh.directory / "policy.yaml"
+    policy.write_text("deny:\n  executables: [\"*/server\"]\n")
+    fresh.start_control_plane()
+    fresh.start_agent(flags=["--local-policy", policy])
+    server = fresh.start_service("forbidden", [program("server")])
+    fresh.wait_for_process(server)
+    session = fresh.create_session({"selector": {"pids": [server.pid]}, "probes": [{"http": {}}], "ttl": "60s"})["id"]
+
+    def refused():
+        reasons = fresh.session(session).get("summary", {}).get("reasons", [])
+        return any(reason["reason"] == "LOCAL_POLICY_DENIED" for reason in reasons)
+    stack.wait_until(refused, 10, "the policy of the host refuses the session")
+    assert "LOCAL_POLICY_DENIED" in fresh.cli("session", "status", session).stdout
+
+
+def test_an_allowed_process_beside_a_forbidden_one_is_traced(world):
+    server = world.start_service("allowed", [program("server")])
+    world.wait_for_process(server)
+    session = world.trace_process(server)["id"]
+    ask(server.address, "/fast")
+    settled_spans(world, session, 1)
