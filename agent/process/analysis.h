@@ -8,7 +8,7 @@
 
 namespace agent::process {
 
-// BINARY_UNSUPPORTED: no Go program, or a Go that is not supported. BINARY_MALFORMED: it contradicts itself.
+// NOT_A_GO_PROGRAM: what it says. BINARY_UNSUPPORTED: a Go that is not supported. BINARY_MALFORMED: it contradicts itself.
 // LAYOUT_CONFLICT: the runtime's own description of its module data is another than that of its version.
 // A single fact that is missing is no error; see BinaryInfo::missing.
 base::Result<BinaryInfo> analyse(Bytes file, const FactRequest& request);

@@ -107,7 +107,7 @@ std::optional<GoVersion> parse_go_version(std::string_view text) {
 
 base::Result<BuildInfo> read_build_info(const Image& image) {
   auto address = find_header(image);
-  if (!address) return unsupported("not a Go program: it has no Go build information");
+  if (!address) return not_go("it has no Go build information");
   // The section may lie elsewhere in the file than in memory only by a lie: read by address.
   auto header = image.read(*address, kHeaderBytes);
   if (!header || std::memcmp(header->data(), kMagic.data(), kMagic.size()) != 0)

@@ -15,7 +15,7 @@ struct BuildInfo {
 };
 
 // Both formats: pointers to Go strings (to 1.17) and inline (1.18 on), with or without section headers.
-// BINARY_UNSUPPORTED when there is none, or its version is outside 1.17 … 1.27.
+// NOT_A_GO_PROGRAM when there is none; BINARY_UNSUPPORTED when its version is outside 1.17 … 1.27.
 base::Result<BuildInfo> read_build_info(const Image& image);
 
 // "go1.22.12 X:boringcrypto" → 1.22.12; nothing for development versions.

@@ -30,6 +30,10 @@ base::Error malformed(std::string message) {
   return base::failed_precondition("BINARY_MALFORMED", std::move(message));
 }
 
+base::Error not_go(std::string message) {
+  return base::failed_precondition("NOT_A_GO_PROGRAM", std::move(message));
+}
+
 base::Error unsupported(std::string message) {
   return base::failed_precondition("BINARY_UNSUPPORTED", std::move(message));
 }
@@ -81,13 +85,13 @@ base::Result<Image> Image::parse(Bytes file) {
   if (file.size() > kFileBytesMax) return unsupported("the file is larger than 4 GiB");
   auto header = header_at<Elf64_Ehdr>(file, 0);
   if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
-    return unsupported("not an ELF file");
+    return not_go("not an ELF file");
   if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-    return unsupported("not a 64-bit little-endian ELF file");
+    return not_go("not a 64-bit little-endian ELF file");
   if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
-    return unsupported("an ELF file, but not an executable");
+    return not_go("an ELF file, but not an executable");
   if (header->e_machine != EM_X86_64 && header->e_machine != EM_AARCH64)
-    return unsupported("an executable for another machine than amd64 or arm64");
+    return not_go("an executable for another machine than amd64 or arm64");
   Image image;
   image.file_ = file;
   image.architecture_ =

@@ -19,11 +19,12 @@ using Bytes = std::span<const uint8_t>;
 // What a file says about itself that is not true or not there.
 base::Error malformed(std::string message); // BINARY_MALFORMED
 base::Error unsupported(std::string message); // BINARY_UNSUPPORTED
+base::Error not_go(std::string message);      // NOT_A_GO_PROGRAM
 
 class Image {
 public:
-  // BINARY_UNSUPPORTED when it is no 64-bit little-endian ELF executable for amd64 or arm64; BINARY_MALFORMED when
-  // its headers contradict its size.
+  // NOT_A_GO_PROGRAM when it is no 64-bit little-endian ELF executable for amd64 or arm64; BINARY_MALFORMED when its
+  // headers contradict its size.
   static base::Result<Image> parse(Bytes file);
 
   Architecture architecture() const { return architecture_; }

@@ -32,4 +32,15 @@ inline constexpr uint64_t kBuildInfoBytesMax = 1 << 20;
 // Sections of debug information above this are not read: libdw unpacks them into anonymous memory.
 inline constexpr uint64_t kDebugInfoBytesMax = 64 << 20;
 
+// --- the worker that reads strangers' files
+// Binaries of hundreds of megabytes take half a second; what takes longer is made to.
+inline constexpr int kAnalysisTimeoutMs = 10'000;
+inline constexpr uint64_t kWorkerCpuSeconds = 10;
+// Private memory: a stripped binary needs some 10 MB, unpacked debug information up to kDebugInfoBytesMax.
+inline constexpr uint64_t kWorkerDataBytes = uint64_t{192} << 20;
+// What one request asks for, with room: 1024 functions with their code, 4096 modules.
+inline constexpr uint64_t kWorkerAnswerBytesMax = 4 << 20;
+// The worker process ends when nobody asked for so long: an idle agent is one process.
+inline constexpr int kWorkerIdleMs = 3'000;
+
 } // namespace agent::process
