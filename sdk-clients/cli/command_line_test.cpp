@@ -118,6 +118,14 @@ TEST(Session, AnUnknownProbeGetsASuggestion) {
   EXPECT_THAT(make_session(arguments, "").error().message, HasSubstr("did you mean \"http\"?"));
 }
 
+TEST(Session, IsFoundByTheBeginningOfItsId) {
+  const std::vector<std::string> ids = {"0b9e77", "0b9f00", "77aa00"};
+
+  EXPECT_EQ(*match_id("77", ids), "77aa00");
+  EXPECT_EQ(match_id("0b9", ids).error().reason, "SESSION_AMBIGUOUS");
+  EXPECT_EQ(match_id("ff", ids).error().reason, "SESSION_NOT_FOUND");
+}
+
 TEST(ExitCodes, TellWhoIsToBlame) {
   using base::Code;
   EXPECT_EQ(exit_code_of({Code::kUnavailable, "SERVER_UNREACHABLE", "", ""}), kUnreachable);

@@ -9,6 +9,7 @@ namespace cli {
 namespace v1 = sonde::v1;
 
 Outcome tail(Context& context, const TailArguments& arguments) {
+  const auto session_id = TRY(whole_session_id(context, arguments.session_id));
   uint64_t spans = 0;
   auto last_state = v1::Session::STATE_UNSPECIFIED;
   const auto show = [&](const v1::TailSessionResponse& event) {
@@ -20,11 +21,12 @@ Outcome tail(Context& context, const TailArguments& arguments) {
     if (event.has_span()) ++spans;
     return arguments.spans_max == 0 || spans < arguments.spans_max;
   };
-  TRY(context.client.tail_session(arguments.session_id, show));
+  TRY(context.client.tail_session(session_id, show));
   return last_state == v1::Session::FAILED ? kNotTraced : kSuccess;
 }
 
-Outcome list_traces(Context& context, const std::string& session_id) {
+Outcome list_traces(Context& context, const std::string& typed) {
+  const auto session_id = TRY(whole_session_id(context, typed));
   v1::ListTracesRequest request;
   request.set_session_id(session_id);
   const auto traces = TRY(sonde::all_pages(
@@ -42,7 +44,8 @@ Outcome list_traces(Context& context, const std::string& session_id) {
   return kSuccess;
 }
 
-Outcome show_trace(Context& context, const std::string& session_id, std::string trace_id) {
+Outcome show_trace(Context& context, const std::string& typed, std::string trace_id) {
+  const auto session_id = TRY(whole_session_id(context, typed));
   if (trace_id.empty()) {
     v1::ListTracesRequest request;
     request.set_session_id(session_id);
@@ -61,7 +64,8 @@ Outcome show_trace(Context& context, const std::string& session_id, std::string 
   return kSuccess;
 }
 
-Outcome list_spans(Context& context, const std::string& session_id, const std::string& filter) {
+Outcome list_spans(Context& context, const std::string& typed, const std::string& filter) {
+  const auto session_id = TRY(whole_session_id(context, typed));
   v1::ListSpansRequest request;
   request.set_session_id(session_id);
   request.set_filter(filter);

@@ -150,6 +150,32 @@ Outcome dry_run(Context& context, v1::Session session) {
 
 } // namespace
 
+Result<std::string> match_id(const std::string& typed, const std::vector<std::string>& ids) {
+  std::vector<std::string> matches;
+  for (const auto& id : ids)
+    if (id.starts_with(typed)) matches.push_back(id);
+  if (matches.size() == 1) return matches.front();
+  if (matches.empty())
+    return base::not_found(
+        "SESSION_NOT_FOUND", fmt::format(
+                                 "no session has the id \"{}\" or one that begins like it; `sonde "
+                                 "session list` shows them",
+                                 typed));
+  return base::invalid_argument(
+      "SESSION_AMBIGUOUS", fmt::format("\"{}\" may be {}", typed, fmt::join(matches, " or ")));
+}
+
+Result<std::string> whole_session_id(Context& context, const std::string& typed) {
+  constexpr size_t kIdLength = 36;
+  if (typed.size() >= kIdLength) return typed;
+  const auto sessions = TRY(sonde::all_pages(
+      context.client, &sonde::Client::list_sessions, v1::ListSessionsRequest(),
+      &v1::ListSessionsResponse::sessions));
+  std::vector<std::string> ids;
+  for (const auto& session : sessions) ids.push_back(session.id());
+  return match_id(typed, ids);
+}
+
 Result<v1::Session> make_session(const RunArguments& arguments, const std::string& file_text) {
   v1::Session session;
   if (!arguments.file.empty()) {
@@ -215,7 +241,8 @@ Outcome list_sessions(Context& context, const ListArguments& arguments) {
   return kSuccess;
 }
 
-Outcome show_session(Context& context, const std::string& id) {
+Outcome show_session(Context& context, const std::string& typed) {
+  const auto id = TRY(whole_session_id(context, typed));
   const auto session = TRY(context.client.get_session(id));
   print_session(context, session, {});
   return kSuccess;
@@ -238,7 +265,8 @@ Outcome print_status(Context& context, const v1::Session& session) {
 
 } // namespace
 
-Outcome session_status(Context& context, const std::string& id, bool watch) {
+Outcome session_status(Context& context, const std::string& typed, bool watch) {
+  const auto id = TRY(whole_session_id(context, typed));
   auto session = TRY(context.client.get_session(id));
   if (!watch) return print_status(context, session);
   std::string printed;
@@ -254,7 +282,8 @@ Outcome session_status(Context& context, const std::string& id, bool watch) {
   return print_status(context, session);
 }
 
-Outcome act_on_session(Context& context, SessionAction action, const std::string& id) {
+Outcome act_on_session(Context& context, SessionAction action, const std::string& typed) {
+  const auto id = TRY(whole_session_id(context, typed));
   if (action == SessionAction::kDelete) {
     TRY(context.client.delete_session(id));
     context.hint("deleted, with its results\n");
@@ -267,7 +296,8 @@ Outcome act_on_session(Context& context, SessionAction action, const std::string
   return kSuccess;
 }
 
-Outcome extend_session(Context& context, const std::string& id, const std::string& ttl) {
+Outcome extend_session(Context& context, const std::string& typed, const std::string& ttl) {
+  const auto id = TRY(whole_session_id(context, typed));
   v1::ExtendSessionRequest request;
   request.set_session_id(id);
   *request.mutable_ttl() = to_proto(TRY(parse_duration(ttl)));

@@ -121,9 +121,9 @@ def test_the_command_line_says_who_is_not_allowed(shared, tmp_path):
 
 def test_an_agent_with_a_local_policy_refuses(fresh):
     policy = fresh.directory / "policy.yaml"
-    policy.write_text("deny:\n  executables: [\"*/server\"]\n")
+    policy.write_text("neverTouch:\n  executables: [\"*/server\"]\n")
     fresh.start_control_plane()
-    fresh.start_agent(flags=["--local-policy", policy])
+    fresh.start_agent(flags=["--policy", policy])
     server = fresh.start_service("forbidden", [program("server")])
     fresh.wait_for_process(server)
     session = fresh.create_session({"selector": {"pids": [server.pid]}, "probes": [{"http": {}}], "ttl": "60s"})["id"]
