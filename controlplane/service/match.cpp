@@ -16,24 +16,6 @@ using sonde::v1::AssignmentStatus;
 using sonde::v1::Reason;
 using sonde::v1::Session;
 
-model::AgentView view_of(const store::AgentSelectionFacts& facts) {
-  model::AgentView view;
-  view.agent_id = facts.agent_id;
-  view.hostname = facts.hostname;
-  view.labels = model::merge_labels(facts.assigned_labels, facts.reported_labels, facts.hostname);
-  view.capabilities = facts.capabilities;
-  view.online = facts.online;
-  view.accepts_sessions = facts.standing == store::Standing::kAdmitted;
-  return view;
-}
-
-base::Result<std::vector<model::AgentView>> read_agents(store::Transaction& tx) {
-  std::vector<model::AgentView> agents;
-  for (const auto& facts : TRY(store::read_selection_facts(tx, {})))
-    agents.push_back(view_of(facts));
-  return agents;
-}
-
 using Chosen = std::vector<const model::AgentView*>;
 
 bool knows(const model::AgentView& agent, const std::string& kind) {
@@ -107,7 +89,7 @@ base::Result<Chosen> choose(const Session& session, const std::vector<model::Age
 } // namespace
 
 base::Result<Match> match_hosts(store::Transaction& tx, const Session& session) {
-  auto agents = TRY(read_agents(tx));
+  auto agents = TRY(store::find_agent_views(tx, {}));
   auto chosen = TRY(choose(session, agents));
   return summarize(chosen);
 }

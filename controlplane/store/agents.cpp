@@ -199,12 +199,15 @@ Result<> write_connection(Transaction& tx, const AgentConnection& connection) {
   return record_change(tx, ChangeKind::kAgent, connection.agent_id);
 }
 
-Result<int64_t> end_connections(Transaction& tx, const std::vector<std::string>& connection_ids) {
+Result<std::vector<std::string>>
+end_connections(Transaction& tx, const std::vector<std::string>& connection_ids) {
   Rows rows = TRY(tx.exec(
       "update agents set replica_id = null, connection_id = null, last_seen_time = now() "
-      "where connection_id = any($1::uuid[])",
+      "where connection_id = any($1::uuid[]) returning id",
       connection_ids));
-  return rows.affected();
+  std::vector<std::string> agents;
+  for (Row row : rows) agents.push_back(row.text("id"));
+  return agents;
 }
 
 Result<> write_liveness(Transaction& tx, const std::vector<AgentLiveness>& agents) {
@@ -246,26 +249,28 @@ Result<> remove_replica(Transaction& tx, std::string_view replica_id) {
   return {};
 }
 
-Result<std::vector<AgentSelectionFacts>>
-read_selection_facts(Transaction& tx, const std::vector<std::string>& agent_ids) {
-  std::string sql =
-      std::string(kAgents) + (agent_ids.empty() ? " where a.standing in ('ADMITTED', 'DRAINING') "
-                                                  "and cardinality($1::uuid[]) = 0"
-                                                : " where a.id = any($1::uuid[])");
+Result<std::vector<model::AgentView>>
+find_agent_views(Transaction& tx, const std::vector<std::string>& agent_ids) {
+  std::string sql(kAgents);
+  sql += agent_ids.empty()
+             ? " where a.standing in ('ADMITTED', 'DRAINING') and cardinality($1::uuid[]) = 0"
+             : " where a.id = any($1::uuid[])";
   Rows rows = TRY(tx.exec(sql, agent_ids));
-  std::vector<AgentSelectionFacts> facts;
+  std::vector<model::AgentView> views;
   for (Row row : rows) {
     Agent agent = read_agent(row);
-    facts.push_back(
+    model::Labels assigned(agent.assigned_labels().begin(), agent.assigned_labels().end());
+    model::Labels reported(agent.reported_labels().begin(), agent.reported_labels().end());
+    views.push_back(
         {.agent_id = agent.id(),
          .hostname = agent.hostname(),
-         .standing = standing_of(row.text("standing")),
+         .architecture = agent.architecture(),
+         .labels = model::merge_labels(assigned, reported, agent.hostname()),
+         .capabilities = to_vector(agent.capabilities()),
          .online = agent.state() == Agent::ONLINE || agent.state() == Agent::DRAINING,
-         .assigned_labels = {agent.assigned_labels().begin(), agent.assigned_labels().end()},
-         .reported_labels = {agent.reported_labels().begin(), agent.reported_labels().end()},
-         .capabilities = to_vector(agent.capabilities())});
+         .accepts_sessions = row.text("standing") == name_of(Standing::kAdmitted)});
   }
-  return facts;
+  return views;
 }
 
 } // namespace controlplane::store

@@ -1,12 +1,12 @@
 // Agents: who they are, what they said of themselves, and whether they are there.
 #pragma once
 
+#include "controlplane/model/selector.h"
 #include "controlplane/store/transaction.h"
 #include "sonde/v1/agent.pb.h"
 #include "sonde/v1/agent_control_service.pb.h"
 
 #include <chrono>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,8 +60,9 @@ struct AgentConnection {
   sonde::v1::Hello hello;
 };
 Result<> write_connection(Transaction& tx, const AgentConnection& connection);
-// Only while that stream is still the agent's newest. Answers how many were.
-Result<int64_t> end_connections(Transaction& tx, const std::vector<std::string>& connection_ids);
+// Answers the agents of which that stream still was the newest: they are offline now.
+Result<std::vector<std::string>>
+end_connections(Transaction& tx, const std::vector<std::string>& connection_ids);
 
 struct AgentLiveness {
   std::string connection_id;
@@ -73,17 +74,9 @@ Result<> write_liveness(Transaction& tx, const std::vector<AgentLiveness>& agent
 Result<> write_replica(Transaction& tx, std::string_view replica_id);
 Result<> remove_replica(Transaction& tx, std::string_view replica_id);
 
-// What desired state depends on, of one agent or of all that are admitted (empty id).
-struct AgentSelectionFacts {
-  std::string agent_id;
-  std::string hostname;
-  Standing standing = Standing::kAdmitted;
-  bool online = false;
-  std::map<std::string, std::string> assigned_labels;
-  std::map<std::string, std::string> reported_labels;
-  std::vector<std::string> capabilities;
-};
-Result<std::vector<AgentSelectionFacts>>
-read_selection_facts(Transaction& tx, const std::vector<std::string>& agent_ids);
+// Agents as work is given out to them: these, or all that are neither evicted nor banned when there
+// are no ids.
+Result<std::vector<model::AgentView>>
+find_agent_views(Transaction& tx, const std::vector<std::string>& agent_ids);
 
 } // namespace controlplane::store
