@@ -35,10 +35,25 @@ inline constexpr std::chrono::seconds kHeartbeatInterval{10};
 // Statuses, processes and liveness are written in batches.
 inline constexpr std::chrono::milliseconds kStatusFlushInterval{100};
 inline constexpr std::chrono::seconds kLivenessFlushInterval{10};
+// A replica says that it is alive; well below store::kReplicaTimeout.
+inline constexpr std::chrono::seconds kReplicaInterval{5};
 inline constexpr size_t kBatchRowsMax = 1000;
 
 inline constexpr std::chrono::milliseconds kTransitionInterval{200};
+// Without a live session in view, only every so many intervals.
+inline constexpr int kIdleTransitionRounds = 10;
+inline constexpr std::chrono::milliseconds kTickInterval{500};
 // A stopping session waits so long for agents to confirm the removal.
 inline constexpr std::chrono::seconds kStopTimeout{10};
+
+// Ends of streams that wait for the store; those beyond are noticed when the agent is not heard of.
+inline constexpr size_t kEndedConnectionsMax = 100'000;
+// Agents that said Hello and are looked up in one transaction.
+inline constexpr size_t kGreetingsPerBatch = 200;
+// After a failed read of the store the dispatcher tries again so soon.
+inline constexpr std::chrono::milliseconds kDispatchRetry{500};
+
+// Time for streams to end before the last batch is written.
+inline constexpr std::chrono::milliseconds kShutdownGrace{500};
 
 } // namespace controlplane::push

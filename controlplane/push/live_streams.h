@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 namespace controlplane::push {
@@ -42,6 +43,8 @@ class LiveStreams {
   // Ends the streams whose certificate has expired at this wall time: CERTIFICATE_EXPIRED.
   void end_expired(base::Nanoseconds wall_time);
   size_t size() const;
+  // Those with a stream here.
+  std::set<std::string> agents() const;
 
  private:
   struct Entry {
