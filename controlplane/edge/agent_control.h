@@ -1,7 +1,7 @@
 // AgentControlService over gRPC: each Connect stream becomes a push::AgentSession.
 #pragma once
 
-#include "controlplane/edge/enrollment.h"
+#include "controlplane/edge/workers.h"
 #include "controlplane/identity/enrollment.h"
 #include "controlplane/push/push.h"
 
@@ -13,6 +13,6 @@ namespace controlplane::edge {
 
 // All must outlive the server. Stop `push` before the server is shut down: it ends the streams.
 std::unique_ptr<grpc::Service>
-make_agent_control_service(push::Push& push, identity::Enrollment& enrollment, Executor executor);
+make_agent_control_service(push::Push& push, identity::Enrollment& enrollment, Workers& workers);
 
 } // namespace controlplane::edge

@@ -154,15 +154,14 @@ Enrollment::enroll(const EnrollRequest& request, std::string_view peer_address) 
   return response;
 }
 
-Result<RenewResponse>
-Enrollment::renew(const AgentCertificate& caller, const RenewRequest& request) {
+Result<RenewResponse> Enrollment::renew(const std::string& agent_id, const RenewRequest& request) {
   RequestedKey key = TRY(base::read_certificate_request(request.certificate_request()));
   return pool_.transaction([&](Transaction& tx) -> Result<RenewResponse> {
     for (const store::KeyHolder& holder : TRY(store::find_key_holders(tx, key.sha256)))
       if (holder.standing == Standing::kBanned) return banned();
-    Standing standing = TRY(store::find_standing(tx, caller.agent_id));
+    Standing standing = TRY(store::find_standing(tx, agent_id));
     TRY(check_standing(standing));
-    IssuedCertificate issued = TRY(issue_and_track(tx, caller.agent_id, key));
+    IssuedCertificate issued = TRY(issue_and_track(tx, agent_id, key));
     RenewResponse response;
     response.set_certificate_chain(issued.chain_pem);
     response.set_authorities(authority_.certificate_pem());
@@ -171,11 +170,20 @@ Enrollment::renew(const AgentCertificate& caller, const RenewRequest& request) {
   });
 }
 
-Result<AgentCertificate> Enrollment::admit(std::string_view certificate_pem) {
-  AgentCertificate caller = TRY(authority_.verify_agent(certificate_pem));
+Result<AgentCertificate> Enrollment::verify(std::string_view certificate_pem) const {
+  if (certificate_pem.empty())
+    return Error{
+        Code::kUnauthenticated,
+        "CERTIFICATE_REQUIRED",
+        "this method is for enrolled agents: connect with the agent's certificate",
+        {}};
+  return authority_.verify_agent(certificate_pem);
+}
+
+Result<> Enrollment::admit(const AgentCertificate& certificate) {
   auto standing = TRY(pool_.transaction(
-      [&](Transaction& tx) { return store::find_credential(tx, caller.serial); }));
-  if (!standing || standing->agent_id != caller.agent_id)
+      [&](Transaction& tx) { return store::find_credential(tx, certificate.serial); }));
+  if (!standing || standing->agent_id != certificate.agent_id)
     return Error{
         Code::kUnauthenticated,
         "AGENT_UNKNOWN",
@@ -189,7 +197,7 @@ Result<AgentCertificate> Enrollment::admit(std::string_view certificate_pem) {
         "CERTIFICATE_REVOKED",
         "the agent's certificate was revoked: enroll it again with a new join token",
         {}};
-  return caller;
+  return {};
 }
 
 } // namespace controlplane::identity

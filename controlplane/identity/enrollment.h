@@ -32,13 +32,17 @@ class Enrollment {
   //   AGENT_EVICTED (PERMISSION_DENIED)
   base::Result<sonde::v1::EnrollResponse>
   enroll(const sonde::v1::EnrollRequest& request, std::string_view peer_address);
-  // A new certificate for the agent that `admit` let in.
+  // A new certificate for an agent that was let in.
   base::Result<sonde::v1::RenewResponse>
-  renew(const AgentCertificate& caller, const sonde::v1::RenewRequest& request);
-  // Whether this agent may talk to us: its certificate is ours, in time, tracked and not revoked.
-  //   as Authority::verify_agent; AGENT_UNKNOWN, CERTIFICATE_REVOKED (UNAUTHENTICATED);
-  //   AGENT_BANNED, AGENT_EVICTED (PERMISSION_DENIED)
-  base::Result<AgentCertificate> admit(std::string_view certificate_pem);
+  renew(const std::string& agent_id, const sonde::v1::RenewRequest& request);
+
+  // Whom a client certificate names; does not ask the store. CERTIFICATE_REQUIRED for an empty one,
+  // else as Authority::verify_agent (all UNAUTHENTICATED).
+  base::Result<AgentCertificate> verify(std::string_view certificate_pem) const;
+  // Whether that agent may talk to us: its certificate is tracked and not revoked.
+  //   AGENT_UNKNOWN, CERTIFICATE_REVOKED (UNAUTHENTICATED); AGENT_BANNED, AGENT_EVICTED
+  //   (PERMISSION_DENIED)
+  base::Result<> admit(const AgentCertificate& certificate);
 
  private:
   base::Result<IssuedCertificate>

@@ -74,6 +74,11 @@ class Identity : public testing::Test {
     });
     ASSERT_TRUE(done.ok());
   }
+  Result<identity::AgentCertificate> admit(const std::string& certificate_pem) {
+    auto certificate = TRY(enrollment.verify(certificate_pem));
+    TRY(enrollment.admit(certificate));
+    return certificate;
+  }
   Result<EnrollResponse> enroll(const Host& host, const std::string& text) {
     return enrollment.enroll(host.request(text), "192.0.2.1");
   }
@@ -94,7 +99,7 @@ TEST_F(Identity, AHostGetsItsIdentityAndLabelsFromTheToken) {
 
   EnrollResponse response = enroll(host, created.token()).value();
 
-  auto caller_certificate = enrollment.admit(response.certificate_chain());
+  auto caller_certificate = admit(response.certificate_chain());
   ASSERT_TRUE(caller_certificate.ok()) << caller_certificate.error().message;
   EXPECT_EQ(caller_certificate->agent_id, response.agent_id());
   auto certificate = base::Certificate::from_pem(response.certificate_chain()).value();
@@ -117,7 +122,7 @@ TEST_F(Identity, ALostReplyDoesNotBurnTheHost) {
   EnrollResponse again = enroll(host, created.token()).value();
 
   EXPECT_EQ(again.agent_id(), lost.agent_id());
-  EXPECT_TRUE(enrollment.admit(again.certificate_chain()).ok());
+  EXPECT_TRUE(admit(again.certificate_chain()).ok());
   EXPECT_EQ(reason_of(enroll(Host(), created.token())), "JOIN_TOKEN_USED");
   expire(created);
   EXPECT_EQ(reason_of(enroll(host, created.token())), "JOIN_TOKEN_EXPIRED");
@@ -202,16 +207,16 @@ TEST_F(Identity, TokensAreRefusedWithBadLabelsOrTimes) {
 TEST_F(Identity, RenewalGivesANewCertificateForTheSameAgent) {
   Host host;
   EnrollResponse enrolled = enroll(host, token().token()).value();
-  auto before = enrollment.admit(enrolled.certificate_chain()).value();
+  auto before = admit(enrolled.certificate_chain()).value();
   sonde::v1::RenewRequest request;
   request.set_certificate_request(PrivateKey::generate().value().certificate_request().value());
 
-  auto renewed = enrollment.renew(before, request).value();
+  auto renewed = enrollment.renew(before.agent_id, request).value();
 
-  auto after = enrollment.admit(renewed.certificate_chain()).value();
+  auto after = admit(renewed.certificate_chain()).value();
   EXPECT_EQ(after.agent_id, before.agent_id);
   EXPECT_NE(after.serial, before.serial);
-  EXPECT_TRUE(enrollment.admit(enrolled.certificate_chain()).ok()) << "in time until it expires";
+  EXPECT_TRUE(admit(enrolled.certificate_chain()).ok()) << "in time until it expires";
 }
 
 TEST_F(Identity, ForgedExpiredAndUntrackedCertificatesAreNotLetIn) {
@@ -224,30 +229,30 @@ TEST_F(Identity, ForgedExpiredAndUntrackedCertificatesAreNotLetIn) {
   auto untracked = authority.issue_agent(enrolled.agent_id(), key).value();
   auto server = authority.issue_server({"localhost"}).value();
 
-  EXPECT_EQ(reason_of(enrollment.admit(forged.chain_pem)), "CERTIFICATE_UNTRUSTED");
-  EXPECT_EQ(reason_of(enrollment.admit(untracked.chain_pem)), "AGENT_UNKNOWN");
-  EXPECT_EQ(reason_of(enrollment.admit(server.chain_pem)), "CERTIFICATE_UNTRUSTED");
-  EXPECT_EQ(reason_of(enrollment.admit("garbage")), "CERTIFICATE_UNTRUSTED");
+  EXPECT_EQ(reason_of(admit(forged.chain_pem)), "CERTIFICATE_UNTRUSTED");
+  EXPECT_EQ(reason_of(admit(untracked.chain_pem)), "AGENT_UNKNOWN");
+  EXPECT_EQ(reason_of(admit(server.chain_pem)), "CERTIFICATE_UNTRUSTED");
+  EXPECT_EQ(reason_of(admit("garbage")), "CERTIFICATE_UNTRUSTED");
+  EXPECT_EQ(reason_of(admit("")), "CERTIFICATE_REQUIRED");
   clock.advance(25h);
-  EXPECT_EQ(reason_of(enrollment.admit(enrolled.certificate_chain())), "CERTIFICATE_EXPIRED");
+  EXPECT_EQ(reason_of(admit(enrolled.certificate_chain())), "CERTIFICATE_EXPIRED");
 }
 
 TEST_F(Identity, AnEvictedAgentIsOutUntilItEnrollsAgain) {
   Host host;
   EnrollResponse enrolled = enroll(host, token().token()).value();
-  auto certificate = enrollment.admit(enrolled.certificate_chain()).value();
   sonde::v1::RenewRequest request;
   request.set_certificate_request(host.key.certificate_request().value());
 
   Agent evicted = identity::evict_agent(enrolled.agent_id(), *pool).value();
 
   EXPECT_EQ(evicted.state(), Agent::EVICTED);
-  EXPECT_EQ(reason_of(enrollment.admit(enrolled.certificate_chain())), "AGENT_EVICTED");
-  EXPECT_EQ(reason_of(enrollment.renew(certificate, request)), "AGENT_EVICTED");
+  EXPECT_EQ(reason_of(admit(enrolled.certificate_chain())), "AGENT_EVICTED");
+  EXPECT_EQ(reason_of(enrollment.renew(enrolled.agent_id(), request)), "AGENT_EVICTED");
   auto again = enroll(host, token(600, "test").token());
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_NE(again->agent_id(), enrolled.agent_id()) << "identity comes from the token";
-  EXPECT_TRUE(enrollment.admit(again->certificate_chain()).ok());
+  EXPECT_TRUE(admit(again->certificate_chain()).ok());
 }
 
 TEST_F(Identity, ABannedAgentDoesNotComeBackWithItsKey) {
@@ -258,7 +263,7 @@ TEST_F(Identity, ABannedAgentDoesNotComeBackWithItsKey) {
   Agent banned = identity::ban_agent(enrolled.agent_id(), *pool).value();
 
   EXPECT_EQ(banned.state(), Agent::BANNED);
-  EXPECT_EQ(reason_of(enrollment.admit(enrolled.certificate_chain())), "AGENT_BANNED");
+  EXPECT_EQ(reason_of(admit(enrolled.certificate_chain())), "AGENT_BANNED");
   EXPECT_EQ(reason_of(enroll(host, created.token())), "AGENT_BANNED");
   EXPECT_EQ(reason_of(enroll(host, token().token())), "AGENT_BANNED");
   EXPECT_EQ(reason_of(identity::evict_agent(enrolled.agent_id(), *pool)), "AGENT_BANNED");
@@ -272,8 +277,8 @@ TEST_F(Identity, AHostThatEnrollsAgainTakesThePlaceOfItsFormerSelf) {
   EnrollResponse second = enroll(host, token().token()).value();
 
   EXPECT_NE(first.agent_id(), second.agent_id());
-  EXPECT_EQ(reason_of(enrollment.admit(first.certificate_chain())), "AGENT_EVICTED");
-  EXPECT_TRUE(enrollment.admit(second.certificate_chain()).ok());
+  EXPECT_EQ(reason_of(admit(first.certificate_chain())), "AGENT_EVICTED");
+  EXPECT_TRUE(admit(second.certificate_chain()).ok());
 }
 
 TEST_F(Identity, AgentsAreListedInPagesAndFiltered) {
