@@ -4,7 +4,6 @@
 
 #include "base/result.h"
 
-#include "opentelemetry/proto/trace/v1/trace.pb.h"
 #include "sonde/v1/result_service.pb.h"
 
 #include <functional>
@@ -43,12 +42,14 @@ class Tail {
   base::Result<std::shared_ptr<TailReader>>
   open(const sonde::v1::TailSessionRequest& request, std::function<void()> wake);
 
-  // Ingest of this replica made a batch of this session durable: its readers look at once. `kept`
-  // says whether the spans are in the store; those that are not reach only the readers of this
-  // replica. Cheap when nobody reads. Any thread.
+  // Ingest of this replica made a batch of this session durable: its readers look at once. Spans
+  // that are not kept in the store come with it as a serialized TracesData, and reach only the
+  // readers of this replica. Cheap when nobody reads. Any thread.
   void publish(
       std::string_view session_id, std::string_view agent_id, std::string_view hostname, bool kept,
-      const opentelemetry::proto::trace::v1::TracesData& traces);
+      std::string_view traces);
+  // The session changed (the change feed says so): its readers look at once. Any thread.
+  void session_changed(std::string_view session_id);
 
   // How many readers there are, for metrics.
   size_t readers() const;

@@ -23,4 +23,7 @@ inline constexpr std::chrono::milliseconds kRetryPauseMax{20};
 // Statements kept prepared on a connection; what comes after is parsed each time.
 inline constexpr size_t kPreparedStatementsMax = 256;
 
+// One row of export_batches, uncompressed: what ingest groups into one transaction.
+inline constexpr size_t kExportBatchBytesMax = 64 << 20;
+
 } // namespace controlplane::store
