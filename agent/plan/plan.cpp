@@ -277,7 +277,7 @@ ProbePlan make_plan(
 
 Reason::Code reason_code(std::string_view reason) {
   if (reason == "NO_SITE") return Reason::PROBE_UNSUPPORTED;
-  if (reason == "ANALYSIS_FAILED") return Reason::BINARY_UNSUPPORTED;
+  if (reason == "ANALYSIS_FAILED" || reason == "BINARY_MALFORMED") return Reason::BINARY_UNSUPPORTED;
   if (reason == "PERMISSION_DENIED") return Reason::KERNEL_UNSUPPORTED;
   Reason::Code code = Reason::INTERNAL;
   if (!Reason::Code_Parse(std::string(reason), &code)) return Reason::INTERNAL;

@@ -33,7 +33,7 @@ using GoPanic = std::unique_ptr<go_panic, Destroy<go_panic__destroy>>;
 constexpr auto kTraceUprobeMulti = static_cast<bpf_attach_type>(48);
 
 constexpr std::array<const char*, LOSS_REASONS> kLossNames = {
-    "RING_FULL",         "RATE_LIMITED",      "NOT_SAMPLED",         "SOCKET_STORAGE",
+    "RING_FULL",         "RATE_LIMITED",      "SAMPLED_OUT",         "SOCKET_STORAGE",
     "BYTES_UNREADABLE",  "GOROUTINE_UNKNOWN", "CALL_NOT_PLAIN_TCP",  "TABLE_FULL"};
 
 // What libbpf and the verifier said last; libbpf's callback knows no context, and only the probe thread loads.
@@ -260,8 +260,8 @@ KernelUse BpfKernel::use() const {
       return program_use{a.hits + b.hits, a.timed_hits + b.timed_hits, a.timed_ns + b.timed_ns};
     });
     use.cost.cpu += time_of(total, program);
-    use.cost.events += total.hits;
   }
+  if (reader_.records) use.cost.events = reader_.records();
   use.map_usage_ratio = static_cast<double>(rows_) / static_cast<double>(TRACED_PROCESSES_MAX);
   return use;
 }

@@ -15,6 +15,8 @@ struct RingReader {
   std::function<void(base::Fd fd)> opened;
   // Nothing writes any more: read what is left and let go of it before returning.
   std::function<void()> closing;
+  // Records read since the agent started.
+  std::function<uint64_t()> records;
 };
 
 // Asks the memory of a running process whether it agrees with its binary; empty asks nothing.

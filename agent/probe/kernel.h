@@ -20,7 +20,7 @@ struct KernelUse {
   uint64_t map_bytes = 0;
   uint32_t programs = 0;
   double map_usage_ratio = 0; // of the fullest map
-  Cost cost;                  // since the programs were loaded
+  Cost cost;                  // CPU since the programs were loaded, events since the agent started
   std::map<std::string, uint64_t> losses; // by reason, since the programs were loaded
 };
 

@@ -212,7 +212,7 @@ void Reconciler::publish_traced(const Plans& plans) {
 }
 
 void Reconciler::publish_statuses(const Plans& plans) {
-  for (const auto& [id, session] : desired_.sessions) publish_status(session, status_of(session, plans));
+  for (auto& [id, session] : desired_.sessions) publish_status(session, status_of(session, plans));
 }
 
 AssignmentStatus Reconciler::status_of(
@@ -227,18 +227,19 @@ AssignmentStatus Reconciler::status_of(
   return plan::session_status(outcomes);
 }
 
-void Reconciler::publish_status(const plan::DesiredSession& session, AssignmentStatus status) {
+void Reconciler::publish_status(plan::DesiredSession& session, AssignmentStatus status) {
   auto& record = records_.at(session.spec.session_id());
   const auto now = clock_.boot_time();
-  const auto without_usage = session.version + status.SerializeAsString();
-  const bool changed = without_usage != record.reported;
+  auto without_usage = status.SerializeAsString();
+  const bool changed = without_usage != record.reported || session.nonce != 0;
   const bool usage_due =
       record.traced_processes > 0 && now - record.usage_reported_at >= kUsageInterval;
   if (!changed && !usage_due) return;
-  record.reported = without_usage;
+  record.reported = std::move(without_usage);
   record.usage_reported_at = now;
   fill_usage(status, record);
-  if (outputs_.status) outputs_.status(session.spec.session_id(), session.version, std::move(status));
+  if (outputs_.status) outputs_.status(session, std::move(status));
+  session.nonce = 0;
 }
 
 void Reconciler::fill_usage(AssignmentStatus& status, const SessionRecord& record) const {

@@ -21,10 +21,8 @@ using Traced = std::map<uint32_t, std::vector<plan::SessionShare>>; // by pid
 
 // Called from within the reconciler's functions, on its thread.
 struct ReconcilerOutputs {
-  // Whenever the status of a session changes, and from time to time for its usage.
-  std::function<void(
-      const std::string& session_id, const std::string& version, sonde::v1::AssignmentStatus)>
-      status;
+  // Whenever the status of a session changes, from time to time for its usage, and once for each nonce.
+  std::function<void(const plan::DesiredSession&, sonde::v1::AssignmentStatus)> status;
   // Before the first event of a change can arrive, or after the last.
   std::function<void(const Traced&)> traced;
 };
@@ -84,7 +82,7 @@ private:
   void unload();
   void publish_traced(const Plans& plans);
   void publish_statuses(const Plans& plans);
-  void publish_status(const plan::DesiredSession& session, sonde::v1::AssignmentStatus status);
+  void publish_status(plan::DesiredSession& session, sonde::v1::AssignmentStatus status);
   sonde::v1::AssignmentStatus status_of(
       const plan::DesiredSession& session, const Plans& plans) const;
   void fill_usage(sonde::v1::AssignmentStatus& status, const SessionRecord& record) const;

@@ -91,8 +91,9 @@ protected:
           clock,
           policy,
           ReconcilerOutputs{
-              [this](const std::string& id, const std::string&, AssignmentStatus status) {
-                statuses[id] = std::move(status);
+              [this](const plan::DesiredSession& session, AssignmentStatus status) {
+                statuses[session.spec.session_id()] = std::move(status);
+                nonces.push_back(session.nonce);
                 ++status_count;
               },
               [this](const Traced& now) { traced = now; }});
@@ -104,6 +105,7 @@ protected:
   FakeKernel kernel;
   plan::LocalPolicy policy;
   std::map<std::string, AssignmentStatus> statuses;
+  std::vector<uint64_t> nonces;
   int status_count = 0;
   Traced traced;
 
@@ -267,6 +269,17 @@ TEST_F(ReconcilerTest, SamplesDownAndThenDetachesWhatCostsTooMuch) {
   for (int i = 0; i < 10 && kernel.is_loaded; ++i) burn();
   EXPECT_FALSE(kernel.is_loaded);
   EXPECT_EQ(statuses["s"].state(), AssignmentStatus::REJECTED);
+}
+
+TEST_F(ReconcilerTest, AnswersEveryDeltaOnceEvenWhenNothingChanged) {
+  auto desired = session("s");
+  desired.sessions["s"].nonce = 7;
+  reconciler().apply(desired);
+  desired.sessions["s"].nonce = 8;
+  reconciler().apply(desired);
+  reconciler().tick();
+
+  EXPECT_EQ(nonces, (std::vector<uint64_t>{7, 8}));
 }
 
 TEST_F(ReconcilerTest, SaysOnlyWhatChangedButKeepsUsageFresh) {

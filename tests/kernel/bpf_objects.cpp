@@ -1,8 +1,10 @@
 #include "tests/kernel/bpf_objects.h"
 
 #include "base/fd.h"
+#include "bpf/include/counters.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +12,7 @@
 #include <set>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 namespace kernel_test {
 namespace {
@@ -51,6 +54,21 @@ BpfObjects count_objects() {
   objects.programs = static_cast<uint32_t>(programs.size());
   objects.maps = static_cast<uint32_t>(maps.size());
   return objects;
+}
+
+uint64_t hits_of(uint32_t program) {
+  uint64_t hits = 0;
+  for (uint32_t id = 0; bpf_map_get_next_id(id, &id) == 0;) {
+    base::Fd fd(bpf_map_get_fd_by_id(id));
+    bpf_map_info info{};
+    uint32_t size = sizeof(info);
+    if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) continue;
+    if (std::string_view(info.name) != "program_use" || info.value_size != sizeof(program_use)) continue;
+    std::vector<program_use> per_cpu(static_cast<size_t>(libbpf_num_possible_cpus()));
+    if (bpf_map_lookup_elem(fd.get(), &program, per_cpu.data()) != 0) continue;
+    for (const auto& use : per_cpu) hits += use.hits;
+  }
+  return hits;
 }
 
 bool eventually(std::chrono::milliseconds within, const std::function<bool()>& condition) {

@@ -19,6 +19,9 @@ std::ostream& operator<<(std::ostream& out, const BpfObjects& objects);
 
 BpfObjects count_objects();
 
+// Hits of a program (enum program_id), of whichever agent has programs loaded.
+uint64_t hits_of(uint32_t program);
+
 // Asks every 5 ms until it is true or the time is over.
 bool eventually(std::chrono::milliseconds within, const std::function<bool()>& condition);
 
