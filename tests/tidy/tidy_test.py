@@ -29,7 +29,7 @@ BANNED = [
     (r"\bstd::thread\b(?!::)", "std::jthread, which joins", r"$^"),
     (r"\.detach\(\)", "a thread with an owner", r"$^"),
     (r"\bgethostbyname\b|\bstrcpy\b|\bsprintf\b", "the bounded form", r"$^"),
-    (r"\busing namespace std\b", "the qualified name", r"$^"),
+    (r"\busing namespace std;", "the qualified name", r"$^"),
     (r"\bco_await\b|\bco_return\b", "callbacks: both compilers of Debian 12 miscompile coroutines", r"$^"),
 ]
 
