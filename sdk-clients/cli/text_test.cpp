@@ -5,14 +5,17 @@
 namespace cli {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
 
 TEST(Text, ReadsDurationsAsPeopleTypeThem) {
-  EXPECT_EQ(*parse_duration("5m"), 5min);
-  EXPECT_EQ(*parse_duration("1h30m"), 90min);
-  EXPECT_EQ(*parse_duration("250ms"), 250ms);
-  EXPECT_EQ(*parse_duration("0.1s"), 100ms);
-  EXPECT_EQ(*parse_duration("300"), 300s);
+  EXPECT_EQ(*parse_duration("5m"), minutes(5));
+  EXPECT_EQ(*parse_duration("1h30m"), minutes(90));
+  EXPECT_EQ(*parse_duration("250ms"), milliseconds(250));
+  EXPECT_EQ(*parse_duration("0.1s"), milliseconds(100));
+  EXPECT_EQ(*parse_duration("300"), seconds(300));
 }
 
 TEST(Text, RefusesWhatIsNoDuration) {
@@ -21,11 +24,11 @@ TEST(Text, RefusesWhatIsNoDuration) {
 }
 
 TEST(Text, WritesThreeDigitsThatMatter) {
-  EXPECT_EQ(format_duration(870ns), "870 ns");
-  EXPECT_EQ(format_duration(12'400ns), "12.4 µs");
-  EXPECT_EQ(format_duration(8'070us), "8.07 ms");
-  EXPECT_EQ(format_duration(999'900us), "1.00 s");
-  EXPECT_EQ(format_duration(200s), "3m20s");
+  EXPECT_EQ(format_duration(nanoseconds(870)), "870 ns");
+  EXPECT_EQ(format_duration(nanoseconds(12'400)), "12.4 µs");
+  EXPECT_EQ(format_duration(std::chrono::microseconds(8'070)), "8.07 ms");
+  EXPECT_EQ(format_duration(std::chrono::microseconds(999'900)), "1.00 s");
+  EXPECT_EQ(format_duration(seconds(200)), "3m20s");
   EXPECT_EQ(format_bytes(47'395'635), "45.2 MiB");
 }
 
@@ -33,9 +36,9 @@ TEST(Text, TellsAgesOfPastAndFuture) {
   google::protobuf::Timestamp time;
   time.set_seconds(1000);
 
-  EXPECT_EQ(format_age(time, 1012s), "12s ago");
-  EXPECT_EQ(format_age(time, 760s), "in 4m");
-  EXPECT_EQ(format_age({}, 1000s), "-");
+  EXPECT_EQ(format_age(time, seconds(1012)), "12s ago");
+  EXPECT_EQ(format_age(time, seconds(760)), "in 4m");
+  EXPECT_EQ(format_age({}, seconds(1000)), "-");
 }
 
 TEST(Text, CutsByColumnsAndDropsControlCharacters) {
