@@ -41,3 +41,14 @@ def test_spans_per_request_shows_the_worst_round():
     made[2]["spans"] = 50
 
     assert "0.5000" in statistics.table(made)
+
+
+def test_a_client_call_costs_what_its_request_costs_more():
+    made = rows(added=0.8)
+    for number in range(20):
+        made += [{"mode": "call-untraced", "round": number, "serviceCpuMicrosPerRequest": 90.0},
+                 {"mode": "call-traced", "round": number, "serviceCpuMicrosPerRequest": 92.3}]
+
+    middle, _, _ = statistics.client_call(made)
+
+    assert abs(middle - 1.5) < 1e-9

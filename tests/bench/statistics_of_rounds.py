@@ -37,6 +37,16 @@ def ratio(rows, mode, column, base="untraced"):
     return interval(one[number] / other[number] for number in sorted(one) if number in other and other[number])
 
 
+def client_call(rows):
+    """What one traced client call adds: what a traced request with a call costs more than one without."""
+    def added(mode):
+        base = by_mode(rows, base_of(mode), "serviceCpuMicrosPerRequest")
+        return {number: cost - base[number]
+                for number, cost in by_mode(rows, mode, "serviceCpuMicrosPerRequest").items() if number in base}
+    both, server = added("call-traced"), added("socket")
+    return interval(both[number] - server[number] for number in sorted(both) if number in server)
+
+
 def noise(rows):
     """The interval of untraced-again minus untraced, and whether it is too wide to say anything."""
     measured = difference(rows, "untraced-again", "serviceCpuMicrosPerRequest")
@@ -73,8 +83,11 @@ def table(rows):
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = "\n".join("  ".join(word.ljust(width) for word, width in zip(line, widths)).rstrip() for line in lines)
     measured, void = noise(rows)
+    calls = client_call(rows)
     text += f"\n\n{rounds} rounds; medians [95 % interval, bootstrap]. RSS and maps: the highest seen. spans/request: the lowest.\n"
     text += f"noise (untraced-again − untraced): {cell(measured)} µs of service CPU per request\n"
+    if calls:
+        text += f"a traced client call adds {cell(calls)} µs of service CPU\n"
     if void:
         text += f"VOID: the noise interval is wider than {NOISE_MICROS_MAX} µs; nothing above may be quoted. Use a quiet machine.\n"
     return text
