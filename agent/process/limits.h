@@ -43,4 +43,30 @@ inline constexpr uint64_t kWorkerAnswerBytesMax = 4 << 20;
 // The worker process ends when nobody asked for so long: an idle agent is one process.
 inline constexpr int kWorkerIdleMs = 3'000;
 
+// --- what is kept of a process
+inline constexpr size_t kArgumentsMax = 64;
+inline constexpr size_t kArgumentBytesMax = 8192;
+inline constexpr size_t kServiceNameBytesMax = 255;
+inline constexpr size_t kEnvironmentBytesMax = 1 << 20;
+inline constexpr size_t kControlGroupBytesMax = 1 << 16;
+// The executable is mapped first; a program with a million other mappings is not read to the end.
+inline constexpr size_t kMapsBytesMax = 4 << 20;
+
+// --- discovery
+// Per CPU: 32 KB hold some 800 starts. What does not fit is counted by the kernel and found by a scan.
+inline constexpr size_t kExecRingPages = 8;
+inline constexpr int kScanWithTracepointsMs = 30'000;
+inline constexpr int kScanWithoutTracepointsMs = 1'000;
+// Binaries waiting for analysis; each holds an open file. What does not fit is found again by the next scan.
+inline constexpr size_t kPendingBinariesMax = 256;
+// Processes remembered as seen, Go or not: pid_max is 4 million, a host has some thousands.
+inline constexpr size_t kSeenProcessesMax = 65'536;
+inline constexpr size_t kKnownBinariesMax = 4'096;
+// A binary whose analysis failed is tried again after this, when it is started again.
+inline constexpr int kFailedAnalysisSeconds = 60;
+
+// --- facts on disk
+inline constexpr size_t kCachedFilesMax = 1'024;
+inline constexpr size_t kCachedFileBytesMax = kWorkerAnswerBytesMax + 4096;
+
 } // namespace agent::process
