@@ -19,6 +19,10 @@ std::string_view view(Bytes bytes, size_t at, size_t size) {
   return {reinterpret_cast<const char*>(bytes.data()) + at, size};
 }
 
+uint64_t unread_at(const record_header& header, const message& message) {
+  return (header.flags & MESSAGE_NOT_RESIDENT) != 0 ? message.message_at : 0;
+}
+
 bool is_consistent(const socket_address& address) {
   return address.family_bytes == 0 || address.family_bytes == 4 || address.family_bytes == 16;
 }
@@ -28,7 +32,6 @@ std::optional<Record> decode_chunk(Bytes bytes) {
   if (!raw) return std::nullopt;
   const size_t seen = size_t{raw->captured_bytes} + raw->tail_bytes;
   if (seen > bytes.size() - sizeof(chunk_record) || seen > raw->length) return std::nullopt;
-  if (raw->captured_bytes > EXCHANGE_BYTES_MAX + 1) return std::nullopt;
 
   Chunk chunk;
   chunk.time_ns = raw->header.time_ns;
@@ -64,24 +67,26 @@ std::optional<Record> decode_socket_state(Bytes bytes) {
 
 std::optional<Record> decode_panic(Bytes bytes) {
   auto raw = read<panic_record>(bytes);
-  if (!raw || raw->message_bytes > MESSAGE_BYTES_MAX) return std::nullopt;
+  if (!raw || raw->message.bytes > MESSAGE_BYTES_MAX) return std::nullopt;
   return Panic{
       .time_ns = raw->header.time_ns,
       .tgid = raw->header.tgid,
       .goid = raw->goid,
-      .message = view(bytes, offsetof(panic_record, message), raw->message_bytes),
+      .message = view(bytes, offsetof(panic_record, message.text), raw->message.bytes),
+      .message_at = unread_at(raw->header, raw->message),
   };
 }
 
 std::optional<Record> decode_call_error(Bytes bytes) {
   auto raw = read<call_error_record>(bytes);
-  if (!raw || raw->message_bytes > MESSAGE_BYTES_MAX) return std::nullopt;
+  if (!raw || raw->message.bytes > MESSAGE_BYTES_MAX) return std::nullopt;
   return CallError{
       .time_ns = raw->header.time_ns,
       .tgid = raw->header.tgid,
       .goid = raw->goid,
       .timed_out = raw->timed_out != 0,
-      .message = view(bytes, offsetof(call_error_record, message), raw->message_bytes),
+      .message = view(bytes, offsetof(call_error_record, message.text), raw->message.bytes),
+      .message_at = unread_at(raw->header, raw->message),
   };
 }
 

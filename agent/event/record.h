@@ -44,7 +44,8 @@ struct Panic {
   uint64_t time_ns = 0;
   uint32_t tgid = 0;
   uint64_t goid = 0;
-  std::string_view message; // empty: not known
+  std::string_view message;  // empty: not known
+  uint64_t message_at = 0;   // where its string header lies when the kernel could not read it, else 0
 };
 
 struct CallError {
@@ -53,6 +54,7 @@ struct CallError {
   uint64_t goid = 0;
   bool timed_out = false;
   std::string_view message;
+  uint64_t message_at = 0;
 };
 
 using Record = std::variant<Chunk, SocketState, Panic, CallError>;

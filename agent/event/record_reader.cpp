@@ -6,8 +6,11 @@
 #include <bpf/libbpf.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
 
 namespace agent::event {
 namespace {
@@ -17,6 +20,24 @@ uint64_t random_seed(const base::Clock& clock) {
   if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
     seed = static_cast<uint64_t>(clock.boot_time().count()); // never: the pool is up long before us
   return seed;
+}
+
+bool read_memory(uint32_t pid, uint64_t address, void* out, size_t bytes) {
+  const iovec to{.iov_base = out, .iov_len = bytes};
+  const iovec from{.iov_base = reinterpret_cast<void*>(address), .iov_len = bytes};
+  return process_vm_readv(static_cast<pid_t>(pid), &to, 1, &from, 1, 0) == static_cast<ssize_t>(bytes);
+}
+
+// A constant that was not in memory yet when the kernel looked; it still is where it was. Empty when the process is gone.
+std::string read_message(uint32_t pid, uint64_t header_at) {
+  struct {
+    uint64_t address;
+    uint64_t length;
+  } header{};
+  if (!read_memory(pid, header_at, &header, sizeof(header))) return {};
+  std::string message(std::min<uint64_t>(header.length, MESSAGE_BYTES_MAX), '\0');
+  if (!read_memory(pid, header.address, message.data(), message.size())) return {};
+  return message;
 }
 
 } // namespace
@@ -38,10 +59,22 @@ base::Result<std::unique_ptr<RecordReader>> RecordReader::open(
 int RecordReader::on_record(void* self, void* data, size_t bytes) {
   auto* reader = static_cast<RecordReader*>(self);
   if (auto record = decode({static_cast<const std::byte*>(data), bytes}))
-    reader->stitcher_.take(*record);
+    reader->take(*record);
   else
     ++reader->malformed_;
   return 0;
+}
+
+void RecordReader::take(Record& record) {
+  std::string message;
+  if (auto* panic = std::get_if<Panic>(&record); panic && panic->message_at != 0) {
+    message = read_message(panic->tgid, panic->message_at);
+    panic->message = message;
+  } else if (auto* error = std::get_if<CallError>(&record); error && error->message_at != 0) {
+    message = read_message(error->tgid, error->message_at);
+    error->message = message;
+  }
+  stitcher_.take(record);
 }
 
 size_t RecordReader::poll(std::chrono::milliseconds timeout) {

@@ -41,6 +41,7 @@ private:
   };
 
   RecordReader(const base::Clock& clock, HttpStitcher::Sink sink);
+  void take(Record& record);
   static int on_record(void* self, void* data, size_t bytes);
 
   const base::Clock& clock_;

@@ -23,7 +23,7 @@ struct record_header {
 	__u64 socket_id; /* the kernel's socket cookie, never reused; 0 for records without a socket */
 	__u32 tgid;
 	__u16 kind;      /* enum record_kind */
-	__u16 flags;     /* of the kind: enum chunk_flags, enum socket_state_flags */
+	__u16 flags;     /* of the kind: enum chunk_flags, socket_state_flags, message_flags */
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct record_header) == 24, "record_header crosses the kernel boundary");
 
@@ -40,8 +40,8 @@ enum chunk_flags {
 	CHUNK_UNSEEN = 1 << 3,
 	/* The read or write failed or ended the stream: `length` is 0, `error` is errno or 0 at the end of the stream. */
 	CHUNK_END = 1 << 4,
-	/* With CHUNK_START: the first byte had been read alone, earlier (Go's background read); it is part of the bytes
-	 * here, and of `length`. */
+	/* With CHUNK_START: its first bytes had been read before, alone (Go's background read reads one). They stand here
+	 * again, and count in `length`. */
 	CHUNK_REJOINED = 1 << 5,
 };
 
@@ -103,15 +103,27 @@ struct socket_state_record {
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_state_record) == 48, "it crosses the kernel boundary");
 
+enum message_flags {
+	/* Of panic_record and call_error_record: the page with the message was not resident (a constant that nobody has
+	 * read yet). A Go string header lies at `message_at` in the process, for user space to read. */
+	MESSAGE_NOT_RESIDENT = 1 << 0,
+};
+
+struct message {
+	__u64 message_at;
+	__u32 bytes;  /* of text; 0 when the value is not a string or a known error, or not resident */
+	__u32 length; /* of the whole message */
+	char text[MESSAGE_BYTES_MAX];
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct message) == 144, "message crosses the kernel boundary");
+
 struct panic_record {
 	struct record_header header; /* socket_id is 0 */
 	__u64 goid;                  /* 0: unknown */
 	__u64 value_type;            /* address of the type descriptor of the value, 0 for nil */
-	__u32 message_bytes;         /* of message; 0 when the value is not a string or a known error */
-	__u32 message_length;        /* of the whole message */
-	char message[MESSAGE_BYTES_MAX];
+	struct message message;
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct panic_record) == 176, "panic_record crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct panic_record) == 184, "panic_record crosses the kernel boundary");
 
 struct call_error_record {
 	struct record_header header; /* socket_id is 0 */
@@ -120,8 +132,6 @@ struct call_error_record {
 	__u8 timed_out;              /* the error's type is one of process_config.timeout_types */
 	__u8 reserved[3];
 	__u64 error_type;            /* address of the type descriptor, 0: unknown */
-	__u32 message_bytes;
-	__u32 message_length;
-	char message[MESSAGE_BYTES_MAX];
+	struct message message;
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 184, "it crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 192, "it crosses the kernel boundary");

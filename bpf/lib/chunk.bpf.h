@@ -15,7 +15,7 @@ struct chunk {
 	__u32 length;
 	__u32 budget; /* bytes that may be copied whole */
 	__s32 error;
-	bool rejoined; /* the held byte goes before the bytes of the call */
+	__u32 rejoined; /* held bytes that go before the bytes of the call */
 };
 
 /* What begins with it, when an exchange does. */
@@ -88,7 +88,7 @@ static __always_inline bool record_chunk(
 	struct sock *sock, const struct socket_state *state, const struct traced_process *process,
 	const struct socket_call *call, const struct chunk *chunk, const struct start *start)
 {
-	__u32 rejoined = chunk->rejoined ? 1 : 0;
+	__u32 rejoined = chunk->rejoined & (HEAD_LOOK_BYTES - 1);
 	__u32 captured = chunk->budget;
 	if (captured < CHUNK_EDGE_BYTES)
 		captured = CHUNK_EDGE_BYTES;
@@ -114,7 +114,9 @@ static __always_inline bool record_chunk(
 		captured = tail = 0;
 		flags |= CHUNK_UNSEEN;
 	} else if (rejoined) {
-		record->bytes[0] = state->held_byte;
+		for (__u32 i = 0; i < HEAD_LOOK_BYTES; i++)
+			if (i < rejoined)
+				record->bytes[i] = state->held[i];
 	}
 	record->header.time_ns = process->now_ns;
 	record->header.socket_id = state->socket_id;

@@ -32,22 +32,39 @@ struct go_string {
 	__u64 length;
 };
 
-/* The string that a value of one of the message types begins with. */
-static __always_inline void read_message(
-	const struct process_config *config, __u64 type, __u64 data, char message[MESSAGE_BYTES_MAX],
-	__u32 *bytes, __u32 *length)
+/* internal/abi.Type: Kind_, and the kind of every type whose values are strings. */
+enum {
+	GO_TYPE_KIND_AT = 23,
+	GO_TYPE_KIND_MASK = 31,
+	GO_KIND_STRING = 24,
+};
+
+static __always_inline bool is_string_type(__u64 type)
+{
+	__u8 kind = 0;
+	return type && !bpf_probe_read_user(&kind, sizeof(kind), (void *)(type + GO_TYPE_KIND_AT)) &&
+	       (kind & GO_TYPE_KIND_MASK) == GO_KIND_STRING;
+}
+
+/* The string that a value of one of the message types begins with. Returns flags for the record's header. */
+static __always_inline __u16 read_message(
+	const struct process_config *config, __u64 type, __u64 data, struct message *message)
 {
 	struct go_string string = {};
-	bool known = false;
+	bool known = is_string_type(type);
 
-	*bytes = *length = 0;
+	message->message_at = data;
+	message->bytes = message->length = 0;
 	for (int i = 0; i < MESSAGE_TYPES_MAX; i++)
 		known |= type && type == config->message_types[i];
-	if (!known || bpf_probe_read_user(&string, sizeof(string), (void *)data))
-		return;
+	if (!known)
+		return 0;
+	if (bpf_probe_read_user(&string, sizeof(string), (void *)data))
+		return MESSAGE_NOT_RESIDENT;
 	__u32 size = string.length < MESSAGE_BYTES_MAX ? string.length : MESSAGE_BYTES_MAX;
-	if (bpf_probe_read_user(message, size, (void *)string.address))
-		return;
-	*bytes = size;
-	*length = string.length;
+	if (bpf_probe_read_user(message->text, size, (void *)string.address))
+		return MESSAGE_NOT_RESIDENT;
+	message->bytes = size;
+	message->length = string.length;
+	return 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bpf/include/records.h"
+#include "bpf/lib/http_head.bpf.h"
 #include "bpf/maps/counters.bpf.h"
 
 struct {
@@ -22,7 +23,7 @@ static __always_inline __u64 wakeup_flags(void)
  * chose the class holds for what is written into it. */
 static __always_inline struct chunk_record *reserve_chunk(__u32 bytes_max)
 {
-	const __u32 around = sizeof(struct chunk_record) + CHUNK_EDGE_BYTES + 8;
+	const __u32 around = sizeof(struct chunk_record) + CHUNK_EDGE_BYTES + HEAD_LOOK_BYTES;
 	if (bytes_max <= 256)
 		return bpf_ringbuf_reserve(&records, 256 + around, 0);
 	if (bytes_max <= 512)

@@ -3,6 +3,7 @@
  * reused at once and is no key. */
 #pragma once
 
+#include "bpf/lib/http_head.bpf.h"
 #include "bpf/lib/kernel.bpf.h"
 
 enum socket_role {
@@ -25,17 +26,17 @@ struct socket_state {
 	__u64 received_bytes;
 	__u64 sent_bytes;
 	__u64 goid;           /* whose open_requests row ends with the connection; 0: none */
-	__u64 held_ns;        /* a byte that was read alone: it may begin the next head */
-	__u64 held_offset;
+	__u64 held_ns;        /* a few bytes that were read alone and may begin the next head */
+	__u64 held_offset;    /* of the first of them */
 	__u32 tgid;
 	__u16 receive_budget; /* bytes of the current exchange that are still copied whole */
 	__u16 send_budget;
 	__u8 role;
 	__u8 phase;
-	__u8 held;
-	__u8 held_byte;
+	__u8 held_bytes;
 	__u8 told;            /* user space knows the connection and wants to hear of its end */
-	__u8 reserved[3];
+	__u8 reserved[4];
+	__u8 held[2 * HEAD_LOOK_BYTES];
 };
 
 struct {

@@ -18,8 +18,7 @@ static __always_inline void record_panic(struct traced_process *process, struct 
 	fill_header(&record->header, process, RECORD_PANIC);
 	record->goid = goroutine.goid;
 	record->value_type = regs->ax;
-	read_message(process->config, regs->ax, regs->bx, record->message, &record->message_bytes,
-	             &record->message_length);
+	record->header.flags = read_message(process->config, regs->ax, regs->bx, &record->message);
 	bpf_ringbuf_submit(record, wakeup_flags());
 }
 

@@ -131,8 +131,7 @@ static __always_inline void record_call_error(struct traced_process *process, st
 		if (record->error_type && record->error_type == process->config->timeout_types[i])
 			record->timed_out = 1;
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
-	read_message(process->config, record->error_type, error.data, record->message, &record->message_bytes,
-	             &record->message_length);
+	record->header.flags = read_message(process->config, record->error_type, error.data, &record->message);
 	bpf_ringbuf_submit(record, wakeup_flags());
 }
 

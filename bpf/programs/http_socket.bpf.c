@@ -16,21 +16,42 @@ static __always_inline __u32 spend(__u16 *budget, __u32 length)
 	return before;
 }
 
-static __always_inline bool begins_request(
-	const struct socket_call *call, const struct socket_state *state, bool rejoined)
+static __always_inline bool begins_request(const struct socket_call *call)
 {
-	__u8 bytes[HEAD_LOOK_BYTES] = {};
+	__u8 bytes[HEAD_LOOK_BYTES];
 	if (!call->address || call->visible < HEAD_LOOK_BYTES)
 		return false;
-	if (bpf_probe_read_user(bytes + 1, HEAD_LOOK_BYTES - 1, (void *)call->address))
-		return false;
-	if (rejoined && state) {
-		bytes[0] = state->held_byte;
-	} else {
-		for (int i = 0; i + 1 < HEAD_LOOK_BYTES; i++)
-			bytes[i] = bytes[i + 1];
+	return !bpf_probe_read_user(bytes, sizeof(bytes), (void *)call->address) && looks_like_request(bytes);
+}
+
+/* The held bytes and those of the call behind them; too few to tell are held as well. Go's server reads one byte while a
+ * handler runs, to see the peer leave: it may be the first of the next head. And some clients write a head in crumbs. */
+static __always_inline bool completes_request(
+	struct socket_state *state, const struct traced_process *process, const struct socket_call *call)
+{
+	__u32 held = state->held_bytes & (HEAD_LOOK_BYTES - 1);
+	__u32 more = call->visible < HEAD_LOOK_BYTES ? call->visible : HEAD_LOOK_BYTES;
+
+	if (!held || state->held_offset + held != state->received_bytes) {
+		held = 0;
+		state->held_ns = process->now_ns;
+		state->held_offset = state->received_bytes;
 	}
-	return looks_like_request(bytes);
+	state->held_bytes = 0;
+	if (!call->address || bpf_probe_read_user(state->held + held, more, (void *)call->address))
+		return false;
+	if (held + more >= HEAD_LOOK_BYTES) {
+		state->held_bytes = held;
+		return looks_like_request(state->held);
+	}
+	if (state->held[0] >= 'A' && state->held[0] <= 'Z')
+		state->held_bytes = held + more;
+	return false;
+}
+
+static __always_inline bool is_crumb(const struct socket_call *call, __u32 length)
+{
+	return call->address && call->visible == length && length < HEAD_LOOK_BYTES;
 }
 
 /* Bytes of an exchange that has begun. */
@@ -54,24 +75,6 @@ static __always_inline void record_end(
 	struct socket_call none = {};
 	struct chunk chunk = {.kind = kind, .flags = CHUNK_END, .error = error};
 	record_chunk(sock, state, process, &none, &chunk, NULL);
-}
-
-/* Go's server reads one byte while a handler runs, to see the peer leave: it may be the first of the next head. */
-static __always_inline void hold_byte(
-	struct sock *sock, struct socket_state *state, const struct traced_process *process,
-	const struct socket_call *call)
-{
-	__u8 byte = 0;
-	if (!call->address || bpf_probe_read_user(&byte, 1, (void *)call->address))
-		return;
-	if (!state && byte >= 'A' && byte <= 'Z')
-		state = make_socket_state(sock, process->tgid);
-	if (!state)
-		return;
-	state->held = 1;
-	state->held_byte = byte;
-	state->held_ns = process->now_ns;
-	state->held_offset = state->received_bytes;
 }
 
 static __always_inline bool may_begin(const struct socket_state *state)
@@ -106,14 +109,14 @@ static __always_inline void open_request(
 
 static __always_inline void begin_request(
 	struct sock *sock, struct socket_state *state, struct traced_process *process,
-	const struct socket_call *call, __u32 length, bool rejoined)
+	const struct socket_call *call, __u32 length, __u32 rejoined)
 {
 	struct start start = {.first_byte_ns = process->now_ns, .randomness = draw_randomness()};
 	bool sampled = keeps_root(process, start.randomness);
 	bool with_calls = process->config->flags & PROCESS_CLIENT;
 
 	state->role = ROLE_SERVER;
-	state->held = 0;
+	state->held_bytes = 0;
 	state->send_budget = EXCHANGE_BYTES_MAX;
 	if (sampled || with_calls) {
 		if (!call->g || !find_goroutine(process->config, call->g, call->stack_pointer, &start.goroutine))
@@ -156,20 +159,28 @@ static __always_inline void receive(struct sock *sock, int result, struct traced
 		return;
 	}
 	find_socket_call(&call, result);
-	bool rejoined = state && state->held && state->held_offset + 1 == state->received_bytes;
-	if (process->config->flags & PROCESS_SERVER && may_begin(state) && begins_request(&call, state, rejoined)) {
-		if (!state)
+	__u32 rejoined = 0;
+	bool begins = false;
+	if (process->config->flags & PROCESS_SERVER && may_begin(state)) {
+		if (!state && is_crumb(&call, result))
 			state = make_socket_state(sock, process->tgid);
-		if (!state) {
-			count_loss(LOSS_SOCKET_STORAGE);
-			return;
+		if (state && (state->held_bytes || is_crumb(&call, result))) {
+			begins = completes_request(state, process, &call);
+			rejoined = state->held_bytes;
+		} else {
+			begins = begins_request(&call);
 		}
-		begin_request(sock, state, process, &call, result, rejoined);
-	} else if (state && is_recorded(state)) {
-		record_received(sock, state, process, &call, result);
+	} else if (state && result == 1) {
+		completes_request(state, process, &call);
 	}
-	if (result == 1)
-		hold_byte(sock, state, process, &call);
+	if (begins && !state)
+		state = make_socket_state(sock, process->tgid);
+	if (begins && !state)
+		count_loss(LOSS_SOCKET_STORAGE);
+	else if (begins)
+		begin_request(sock, state, process, &call, result, rejoined);
+	else if (state && is_recorded(state))
+		record_received(sock, state, process, &call, result);
 	if (state)
 		state->received_bytes += result;
 }
@@ -180,7 +191,7 @@ static __always_inline bool begin_call(
 {
 	struct connection_key key = {.tgid = process->tgid, .fd = call->fd};
 	struct pending_call *pending = bpf_map_lookup_elem(&pending_calls, &key);
-	if (!pending || pending->state == PENDING_NONE || !begins_request(call, NULL, false))
+	if (!pending || pending->state == PENDING_NONE || !begins_request(call))
 		return false;
 	bool sampled = pending->state == PENDING_SAMPLED;
 	pending->state = PENDING_NONE;

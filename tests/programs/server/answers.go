@@ -66,9 +66,12 @@ func registerAnswers(mux *http.ServeMux) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Write(body)
 	})
-	// Body reads and answer writes interleave. HTTP/1 servers of Go before 1.21 read the rest of the body before
-	// they answer, unless it is small.
+	// Body reads and answer writes interleave. Before Go 1.21 the server reads the rest of the body before it answers,
+	// and the handler gets no more of it.
 	mux.HandleFunc("/interleave", func(w http.ResponseWriter, r *http.Request) {
+		if duplex, ok := w.(interface{ EnableFullDuplex() error }); ok {
+			duplex.EnableFullDuplex()
+		}
 		buffer := make([]byte, 1024)
 		for {
 			n, err := r.Body.Read(buffer)
