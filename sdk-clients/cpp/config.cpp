@@ -97,6 +97,15 @@ Result<ConfigSource> from_file(const std::string& named, const Environment& envi
   return parse_config_file(path);
 }
 
+// A sonded of this host, as it sets itself up. The token is readable for whoever may administer it.
+ConfigSource from_local_server(const std::string& state) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(state + "/ca.pem", ignored)) return {};
+  ConfigSource source{.server = "127.0.0.1:7443", .ca_file = state + "/ca.pem"};
+  if (std::ifstream(state + "/admin.token")) source.token_file = state + "/admin.token";
+  return source;
+}
+
 } // namespace
 
 Environment process_environment() {
@@ -108,9 +117,12 @@ Environment process_environment() {
 }
 
 Result<ClientConfig> load_config(
-    const ConfigSource& flags, const Environment& environment, const std::string& config_file) {
+    const ConfigSource& flags, const Environment& environment, const std::string& config_file,
+    const std::string& local_state) {
   auto source = merge(flags, from_environment(environment));
   source = merge(std::move(source), TRY(from_file(config_file, environment)));
+  // Its authority signs nobody else's certificate.
+  if (!source.server) source = merge(std::move(source), from_local_server(local_state));
   if (!source.server)
     return base::failed_precondition(
         "SERVER_MISSING", "which server? Give --server HOST:PORT, set SONDE_SERVER, or write "

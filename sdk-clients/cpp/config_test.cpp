@@ -36,7 +36,7 @@ class ConfigTest : public testing::Test {
           if (found == variables_.end()) return std::nullopt;
           return found->second;
         },
-        file);
+        file, folder_ + "/state");
   }
 
   std::string folder_;
@@ -67,6 +67,16 @@ TEST_F(ConfigTest, SaysWhatToDoWhenTheServerOrTheTokenIsMissing) {
   EXPECT_THAT(no_server.error().message, HasSubstr("--server"));
   EXPECT_EQ(no_token.error().reason, "TOKEN_MISSING");
   EXPECT_THAT(no_token.error().message, HasSubstr("SONDE_TOKEN"));
+}
+
+TEST_F(ConfigTest, FindsTheServerOfThisHostWhenNothingElseIsSaid) {
+  write("state/ca.pem", "PEM");
+  write("state/admin.token", "admin\n");
+
+  EXPECT_EQ(load({})->server, "127.0.0.1:7443");
+  EXPECT_EQ(load({})->token, "admin");
+  EXPECT_EQ(load({})->authorities, "PEM");
+  EXPECT_EQ(load({.server = "a:1", .token = "t"})->authorities, "");
 }
 
 TEST_F(ConfigTest, RefusesAnUnknownKeyAndAFileThatIsNoYaml) {

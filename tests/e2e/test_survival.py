@@ -11,7 +11,7 @@ import pytest
 import stack
 from conftest import ask, program, settled_spans
 
-LEASE_SECONDS = 30
+LEASE_SECONDS = 6
 
 
 class Asking(threading.Thread):
@@ -57,7 +57,7 @@ def test_no_acknowledged_span_is_lost_when_sonded_is_killed(fresh):
 
 
 def test_no_probe_outlives_its_lease(fresh):
-    fresh.start_control_plane()
+    fresh.start_control_plane("--lease-seconds", LEASE_SECONDS)
     agent = fresh.start_agent()
     server = fresh.start_service("lease", [program("server")])
     fresh.wait_for_process(server)
@@ -83,7 +83,7 @@ def program_runs(held):
 
 
 def test_a_stopped_agent_traces_nothing_past_its_lease(fresh):
-    fresh.start_control_plane()
+    fresh.start_control_plane("--lease-seconds", LEASE_SECONDS)
     agent = fresh.start_agent()
     server = fresh.start_service("stopped", [program("server")])
     fresh.wait_for_process(server)
