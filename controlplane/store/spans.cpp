@@ -316,27 +316,26 @@ Result<ArrivalCursor> parse_arrival_cursor(std::string_view text) {
   return cursor;
 }
 
-Result<std::vector<SpanRow>>
+Result<Arrivals>
 find_arrivals(Transaction& tx, std::string_view session_id, ArrivalCursor& cursor, int limit) {
-  std::vector<SpanRow> spans;
-  while (true) {
-    const bool newest = cursor.reading.empty();
-    if (newest) cursor.reading = TRY(current_snapshot(tx));
-    const int wanted = limit - static_cast<int>(spans.size());
-    const Rows rows = TRY(tx.exec(
-        "select " + std::string(kSpanColumns) + " from spans s where " +
-            std::string(kArrivalsWhere) + " order by s.xid, s.position limit $6::int",
-        session_id, cursor.read, cursor.reading, std::to_string(cursor.xid), cursor.position,
-        wanted));
-    for (const Row row : rows) spans.push_back(span_row(row));
-    if (rows.size() == wanted) {
-      cursor.xid = spans.back().xid;
-      cursor.position = spans.back().position;
-      return spans;
-    }
+  Arrivals arrivals;
+  const bool newest = cursor.reading.empty();
+  if (newest) cursor.reading = TRY(current_snapshot(tx));
+  arrivals.read = cursor.read;
+  arrivals.reading = cursor.reading;
+  const Rows rows = TRY(tx.exec(
+      "select " + std::string(kSpanColumns) + " from spans s where " + std::string(kArrivalsWhere) +
+          " order by s.xid, s.position limit $6::int",
+      session_id, cursor.read, cursor.reading, std::to_string(cursor.xid), cursor.position, limit));
+  for (const Row row : rows) arrivals.spans.push_back(span_row(row));
+  if (rows.size() == limit) {
+    cursor.xid = arrivals.spans.back().xid;
+    cursor.position = arrivals.spans.back().position;
+  } else {
     cursor = ArrivalCursor{.read = cursor.reading};
-    if (newest) return spans;
+    arrivals.end = newest;
   }
+  return arrivals;
 }
 
 Result<uint64_t>

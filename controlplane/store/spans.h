@@ -120,10 +120,17 @@ Result<ArrivalCursor> arrivals_now(Transaction& tx);
 Result<ArrivalCursor> parse_arrival_cursor(std::string_view text);
 std::string format_arrival_cursor(const ArrivalCursor& cursor);
 
-// What arrived after `cursor`, in order of arrival, at most `limit`; moves `cursor` behind it. A
-// row that was committed late comes late, but comes. Fewer than `limit` rows mean: nothing more
-// now.
-Result<std::vector<SpanRow>>
+// What arrived after a cursor, in order of arrival. A row that was committed late comes late, but
+// comes.
+struct Arrivals {
+  std::vector<SpanRow> spans;
+  // The window they are in: with the (xid, position) of a span it is the cursor behind that span.
+  std::string read;
+  std::string reading;
+  bool end = false; // nothing more now
+};
+// At most `limit` spans; moves `cursor` behind them. Ask again until `end`.
+Result<Arrivals>
 find_arrivals(Transaction& tx, std::string_view session_id, ArrivalCursor& cursor, int limit);
 // Of these, how many there are to come, and a cursor behind all of them: for readers that are too
 // far behind.
