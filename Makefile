@@ -38,6 +38,7 @@ fuzz: setup
 	@tools/run_fuzzers
 
 bench: build
+	cmake --build $(BUILD) --parallel $(JOBS) --target otlp_sink
 	@tests/bench/run $(BUILD)
 
 format: setup
