@@ -326,6 +326,7 @@ void HttpConnection::begin_answer(const ResponseHead& head, const Chunk& chunk) 
   open.value.status = head.status;
   open.value.answer_ns = chunk.time_ns;
   open.value.end_ns = chunk.time_ns;
+  if (side_ == Side::kClient) open.value.location = head.location.substr(0, kLocationBytesMax);
   const Framing framing = framing_of(head, open.value.method);
   answer_.body = BodyReader(framing, head.content_length);
   answer_.owner = open.serial;

@@ -67,7 +67,9 @@ struct HttpExchange {
   bool hop_key = false;
   uint32_t receive_position = 0;
   uint32_t send_position = 0;
-  uint32_t resend_count = 0; // client
+  // Client: how often this was sent before, after a redirect or on a connection that broke.
+  uint32_t resend_count = 0;
+  std::string location; // client: where a redirect leads, as on the wire
   std::string error;         // for people: the panic's message, "connection reset", …
 };
 

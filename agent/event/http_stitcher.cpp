@@ -21,6 +21,20 @@ void join_tracestate(const RequestHead& head, std::string& out) {
   }
 }
 
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+// The request target that a Location leads to: without scheme, host and fragment.
+std::string_view target_of(std::string_view location) {
+  if (const size_t scheme = location.find("://"); scheme != std::string_view::npos) {
+    const size_t path = location.find('/', scheme + 3);
+    if (path == std::string_view::npos) return "/";
+    location.remove_prefix(path);
+  }
+  return location.substr(0, location.find('#'));
+}
+
 } // namespace
 
 HttpStitcher::HttpStitcher(uint64_t seed, Sink sink) : ids_(seed), sink_(std::move(sink)) {}
@@ -163,6 +177,7 @@ HttpStitcher::Entry* HttpStitcher::entry_of(const SocketOf& index, const Gorouti
 void HttpStitcher::resolve_context(HttpExchange& exchange, const RequestHead& head) {
   exchange.span_id = ids_.span_id();
   if (exchange.side == Side::kClient) {
+    exchange.resend_count = resend_count(exchange);
     if (const HttpExchange* parent = find_parent(exchange)) {
       exchange.trace_id = parent->trace_id;
       exchange.parent_span_id = parent->span_id;
@@ -209,7 +224,30 @@ bool HttpStitcher::belongs_to(const HttpExchange& call, const HttpExchange* pare
   return parent != nullptr;
 }
 
+void HttpStitcher::expect_resend(const HttpExchange& call) {
+  const bool redirect = call.outcome == Outcome::kComplete && is_redirect(call.status) && !call.location.empty();
+  if (call.goid == 0 || (!redirect && call.outcome != Outcome::kReset)) return;
+  const Goroutine key{call.pid, call.goid};
+  const std::string_view target = redirect ? target_of(call.location) : std::string_view(call.target);
+  if (resends_.insert_or_assign(key, Resend{std::string(target), call.resend_count + 1}).second)
+    resends_by_age_.push_back(key);
+  if (resends_by_age_.size() > kResendsMax) {
+    resends_.erase(resends_by_age_.front());
+    resends_by_age_.pop_front();
+  }
+}
+
+uint32_t HttpStitcher::resend_count(const HttpExchange& call) {
+  auto found = resends_.find({call.pid, call.goid});
+  if (found == resends_.end()) return 0;
+  const bool same = !found->second.target.empty() && std::string_view(call.target).ends_with(found->second.target);
+  const uint32_t count = same ? found->second.count : 0;
+  resends_.erase(found);
+  return count;
+}
+
 void HttpStitcher::finish(HttpExchange& exchange) {
+  if (exchange.side == Side::kClient) expect_resend(exchange);
   ++counts_.exchanges;
   sink_(exchange);
 }

@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <list>
+#include <string>
 #include <unordered_map>
 
 namespace agent::event {
@@ -68,6 +69,8 @@ private:
   void index(const HttpConnection& connection, uint64_t goid_before);
   Entry* entry_of(const SocketOf& index, const Goroutine& goroutine);
   const HttpExchange* find_parent(const HttpExchange& call);
+  void expect_resend(const HttpExchange& call);
+  uint32_t resend_count(const HttpExchange& call);
   bool belongs_to(const HttpExchange& call, const HttpExchange* parent);
 
   RandomIds ids_;
@@ -80,6 +83,13 @@ private:
   // The span in which a goroutine was first seen calling on behalf of the one that started it.
   std::unordered_map<Goroutine, std::array<uint8_t, 8>, GoroutineHash> children_;
   std::deque<Goroutine> children_by_age_;
+  // What a goroutine is likely to call next, and how often it has.
+  struct Resend {
+    std::string target;
+    uint32_t count;
+  };
+  std::unordered_map<Goroutine, Resend, GoroutineHash> resends_;
+  std::deque<Goroutine> resends_by_age_;
   std::deque<uint64_t> settling_; // socket ids
 };
 

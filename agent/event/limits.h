@@ -16,9 +16,12 @@ inline constexpr size_t kPipelinedRequestsMax = 128;
 inline constexpr size_t kHeadBytesMax = EXCHANGE_BYTES_MAX;
 // Goroutines whose first call fell into a request of the goroutine that started them.
 inline constexpr size_t kChildGoroutinesMax = 8192;
+// Goroutines whose last call was redirected or broke, so that the next one is it again.
+inline constexpr size_t kResendsMax = 4096;
 // What is kept of texts from the wire.
 inline constexpr size_t kMethodBytesMax = 32;
 inline constexpr size_t kTargetBytesMax = 2048;
+inline constexpr size_t kLocationBytesMax = 1024;
 inline constexpr size_t kHostBytesMax = 256;
 inline constexpr size_t kUserAgentBytesMax = 512;
 inline constexpr size_t kTracestateBytesMax = 512;
