@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace agent::app {
 namespace {
@@ -127,9 +128,27 @@ void EventThread::execute(Retrace& command) {
   }
   traced_pids_.clear();
   for (const auto& [pid, resource] : command.processes) traced_pids_.insert(pid);
-  traced_sessions_.clear();
-  for (const auto& view : command.sessions) traced_sessions_.push_back(view.session_id);
+  finish_sessions();
+  std::set<std::string> before = std::exchange(traced_sessions_, {});
+  for (const auto& view : command.sessions) traced_sessions_.insert(view.session_id);
   telemetry_.set_sessions(std::move(command.sessions));
+  // Telemetry goes on counting what stays, and begins anew with what comes back.
+  for (const auto& id : before)
+    if (traced_sessions_.contains(id)) finished_.erase(id);
+  publish_totals();
+}
+
+void EventThread::finish_sessions() {
+  for (const auto& id : traced_sessions_) finished_[id] = totals_of(id);
+  while (finished_.size() > kSessionsRemembered) finished_.erase(finished_.begin());
+}
+
+SessionTotals EventThread::totals_of(const std::string& session_id) const {
+  SessionTotals totals;
+  if (auto before = finished_.find(session_id); before != finished_.end()) totals = before->second;
+  totals.spans += telemetry_.spans_of(session_id);
+  add(totals.losses, telemetry_.losses_of(session_id));
+  return totals;
 }
 
 void EventThread::read(std::chrono::milliseconds timeout) {
@@ -158,7 +177,8 @@ void EventThread::publish_totals() {
     totals.records += reader_->counts().records;
     add(totals.losses, losses_of(reader_->counts()));
   }
-  for (const auto& id : traced_sessions_) totals.spans[id] = telemetry_.spans_of(id);
+  for (const auto& [id, session] : finished_) totals.sessions[id] = session;
+  for (const auto& id : traced_sessions_) totals.sessions[id] = totals_of(id);
   std::lock_guard lock(mutex_);
   totals_ = std::move(totals);
 }

@@ -30,11 +30,17 @@ struct Retrace {
 // The parts of a session as telemetry wants them: one view per session, with its processes.
 std::vector<telemetry::SessionView> views_of(const probe::Traced& traced);
 
+// Of one session, since its first process was traced.
+struct SessionTotals {
+  uint64_t spans = 0;
+  std::map<std::string, uint64_t> losses; // by reason
+};
+
 // What this thread has counted since the agent started.
 struct EventTotals {
   uint64_t records = 0;
-  std::map<std::string, uint64_t> losses; // of the stitcher, by reason
-  std::map<std::string, uint64_t> spans;  // by session, of those that are traced now
+  std::map<std::string, uint64_t> losses;        // of the stitcher, by reason
+  std::map<std::string, SessionTotals> sessions; // those of now and the kSessionsRemembered before
 };
 
 // Thread-safe; the sink is called on the thread.
@@ -70,6 +76,8 @@ private:
   void execute(Retrace& command);
   void read(std::chrono::milliseconds timeout);
   void count_losses();
+  void finish_sessions();
+  SessionTotals totals_of(const std::string& session_id) const;
   void publish_totals();
 
   const base::Clock& clock_;
@@ -77,7 +85,8 @@ private:
   telemetry::Telemetry telemetry_;
   std::unique_ptr<event::RecordReader> reader_;
   std::set<uint32_t> traced_pids_;
-  std::vector<std::string> traced_sessions_;
+  std::set<std::string> traced_sessions_;
+  std::map<std::string, SessionTotals> finished_; // of sessions while nothing was traced for them
   std::map<std::string, uint64_t> counted_losses_; // handed to telemetry already
   uint64_t records_before_ = 0;                    // of readers that are gone
   std::map<std::string, uint64_t> losses_before_;

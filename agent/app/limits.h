@@ -13,6 +13,9 @@ inline constexpr size_t kProbeCommandsMax = 8192;
 // Commands that wait for the event thread.
 inline constexpr size_t kEventCommandsMax = 1024;
 
+// Sessions whose totals are kept after their last process.
+inline constexpr size_t kSessionsRemembered = 64;
+
 // The ring is read this often while something is traced: the delay of a span, and what a reader costs when
 // nothing happens.
 inline constexpr std::chrono::milliseconds kRingPoll{10};

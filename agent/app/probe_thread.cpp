@@ -73,6 +73,10 @@ void ProbeThread::run() {
 }
 
 void ProbeThread::execute(Apply& command) {
+  reconciler_.tick();
+  for (auto& line : *command.then.mutable_assignments())
+    if (line.key().type() == sonde::v1::AssignmentKey::SESSION)
+      *line.mutable_status()->mutable_usage() = reconciler_.usage_of(line.key().name());
   reconciler_.apply(std::move(command.desired));
   if (command.then.assignments_size() > 0) outputs_.acknowledge(std::move(command.then));
 }

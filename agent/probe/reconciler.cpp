@@ -244,16 +244,17 @@ void Reconciler::publish_status(plan::DesiredSession& session, AssignmentStatus 
 
 void Reconciler::fill_usage(AssignmentStatus& status, const SessionRecord& record) const {
   auto& usage = *status.mutable_usage();
-  const auto kernel = kernel_.use();
   usage.set_bpf_cpu_seconds(std::chrono::duration<double>(record.cost.cpu).count());
   usage.set_events(record.cost.events);
   if (record.traced_processes == 0) return;
-  usage.set_bpf_map_bytes(kernel.map_bytes);
-  for (const auto& [reason, count] : kernel.losses) {
-    auto& loss = *usage.add_losses();
-    loss.set_reason(reason);
-    loss.set_count(count);
-  }
+  usage.set_bpf_map_bytes(kernel_.use().map_bytes);
+}
+
+sonde::v1::Usage Reconciler::usage_of(const std::string& session_id) const {
+  AssignmentStatus status;
+  if (auto record = records_.find(session_id); record != records_.end())
+    fill_usage(status, record->second);
+  return status.usage();
 }
 
 // The programs count for all sessions together; each is charged by the processes it traces.

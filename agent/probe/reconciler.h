@@ -49,6 +49,8 @@ public:
   void tick();
 
   bool has_sessions() const { return !desired_.sessions.empty(); }
+  // What a session cost so far; spans and losses are counted elsewhere.
+  sonde::v1::Usage usage_of(const std::string& session_id) const;
   // Of everything that is loaded.
   KernelUse use() const { return kernel_.use(); }
 
