@@ -53,7 +53,7 @@ std::string build_id(const Image& image) {
 
 // One analysis: what is read is collected in `info_`, step by step.
 class Analysis {
-public:
+ public:
   Analysis(const Image& image, const BuildInfo& build, const ModuleData& module)
       : image_(image), build_(build), module_(module) {}
 
@@ -64,7 +64,7 @@ public:
     return std::move(info_);
   }
 
-private:
+ private:
   void describe() {
     info_.go_version_text = build_.go_version_text;
     info_.go_version = build_.go_version;
@@ -91,7 +91,8 @@ private:
     std::set<std::string_view> ambiguous;
     std::map<std::string_view, FunctionTable::Entry> entries;
     TRY(table.for_each([&](const FunctionTable::Entry& entry) {
-      // The assembly that C calls Go through: linked into every program that uses cgo, and no other.
+      // The assembly that C calls Go through: linked into every program that uses cgo, and no
+      // other.
       if (entry.name == "crosscall2") info_.cgo = true;
       if (wanted.contains(entry.name) && !entries.emplace(entry.name, entry).second)
         ambiguous.insert(entry.name);
@@ -150,8 +151,8 @@ private:
         value("types") != module_.types || value("etypes") != module_.types_end ||
         value("bss") != module_.bss)
       return base::failed_precondition(
-          "LAYOUT_CONFLICT", "runtime.moduledata is laid out otherwise than in " +
-                                 build_.go_version_text);
+          "LAYOUT_CONFLICT",
+          "runtime.moduledata is laid out otherwise than in " + build_.go_version_text);
     return {};
   }
 
@@ -166,9 +167,10 @@ private:
         miss(FactKind::kField, named.text, kLayoutMissing, field.error().message);
       } else if (second != debug.fields.end() && second->second != *field) {
         info_.dwarf = DwarfCheck::kConflicts;
-        miss(FactKind::kField, named.text, kLayoutConflict,
-             "type data says offset " + std::to_string(field->offset) + ", debug information " +
-                 std::to_string(second->second.offset));
+        miss(
+            FactKind::kField, named.text, kLayoutConflict,
+            "type data says offset " + std::to_string(field->offset) + ", debug information " +
+                std::to_string(second->second.offset));
       } else {
         info_.fields.emplace(named.text, *field);
       }

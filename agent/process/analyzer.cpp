@@ -39,8 +39,7 @@ base::Result<BinaryInfo> Analyzer::analyse(int file, const FactRequest& request)
       continue;
     }
     auto answer = receive_message(control_.get(), kWorkerAnswerBytesMax, kAnswerTimeoutMs);
-    if (answer)
-      return decode_result(answer->bytes, request, static_cast<uint64_t>(status.st_size));
+    if (answer) return decode_result(answer->bytes, request, static_cast<uint64_t>(status.st_size));
     bool went = answer.error().code == base::Code::kUnavailable;
     end_worker();
     if (!went) return analysis_failed("the analysis worker gave no answer in time");
@@ -63,7 +62,8 @@ base::Result<void> Analyzer::start_worker() {
   char name[] = "sonde-agent";
   char* arguments[] = {name, command.data(), nullptr};
   char* environment[] = {nullptr};
-  int failed = posix_spawn(&worker_, executable_.c_str(), &actions, nullptr, arguments, environment);
+  int failed =
+      posix_spawn(&worker_, executable_.c_str(), &actions, nullptr, arguments, environment);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) {
     worker_ = -1;
@@ -77,7 +77,8 @@ void Analyzer::end_worker() {
   control_.reset();
   if (worker_ < 0) return;
   kill(worker_, SIGKILL);
-  while (waitpid(worker_, nullptr, 0) < 0 && errno == EINTR) {}
+  while (waitpid(worker_, nullptr, 0) < 0 && errno == EINTR) {
+  }
   worker_ = -1;
 }
 

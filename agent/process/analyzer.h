@@ -1,5 +1,5 @@
-// Asks the confined worker about binaries. The worker is started when it is needed, ends by itself when idle, and is
-// replaced when it does not answer.
+// Asks the confined worker about binaries. The worker is started when it is needed, ends by itself
+// when idle, and is replaced when it does not answer.
 #pragma once
 
 #include "agent/process/binary_info.h"
@@ -12,22 +12,25 @@
 
 namespace agent::process {
 
-// One owner thread. Calls block for as long as an analysis takes: 0.1 s as a rule, kAnalysisTimeoutMs at most.
+// One owner thread. Calls block for as long as an analysis takes: 0.1 s as a rule,
+// kAnalysisTimeoutMs at most.
 class Analyzer {
-public:
+ public:
   // `executable` is a program whose main() runs run_analysis_worker() for kAnalysisWorkerCommand.
-  explicit Analyzer(std::string executable = "/proc/self/exe") : executable_(std::move(executable)) {}
+  explicit Analyzer(std::string executable = "/proc/self/exe")
+      : executable_(std::move(executable)) {}
   ~Analyzer();
   Analyzer(const Analyzer&) = delete;
   Analyzer& operator=(const Analyzer&) = delete;
 
-  // `file` is open for reading. NOT_A_GO_PROGRAM, BINARY_UNSUPPORTED, BINARY_MALFORMED, LAYOUT_CONFLICT; and
-  // ANALYSIS_FAILED when the worker crashed over it, took too long, or answered with what cannot be.
+  // `file` is open for reading. NOT_A_GO_PROGRAM, BINARY_UNSUPPORTED, BINARY_MALFORMED,
+  // LAYOUT_CONFLICT; and ANALYSIS_FAILED when the worker crashed over it, took too long, or
+  // answered with what cannot be.
   base::Result<BinaryInfo> analyse(int file, const FactRequest& request);
 
   pid_t worker_pid() const { return worker_; } // -1 when none runs
 
-private:
+ private:
   base::Result<void> start_worker();
   void end_worker();
 

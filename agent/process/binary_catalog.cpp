@@ -15,8 +15,8 @@ using Clock = std::chrono::steady_clock;
 
 bool may_be_tried_again(const BinaryOutcome& outcome) {
   return outcome.refusal &&
-         (outcome.refusal->reason == "ANALYSIS_FAILED" || outcome.refusal->reason == "SYSTEM_ERROR" ||
-          outcome.refusal->reason == "INTERNAL");
+         (outcome.refusal->reason == "ANALYSIS_FAILED" ||
+          outcome.refusal->reason == "SYSTEM_ERROR" || outcome.refusal->reason == "INTERNAL");
 }
 
 } // namespace

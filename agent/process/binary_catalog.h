@@ -1,5 +1,5 @@
-// What is known of each executable on this host: from memory, from the cache on disk, or from the worker, one at a
-// time. Owns the thread that waits for analyses.
+// What is known of each executable on this host: from memory, from the cache on disk, or from the
+// worker, one at a time. Owns the thread that waits for analyses.
 #pragma once
 
 #include "agent/process/analyzer.h"
@@ -26,7 +26,7 @@ struct BinaryOutcome {
 
 // Called by the follower's thread alone.
 class BinaryCatalog {
-public:
+ public:
   BinaryCatalog(const InventoryOptions& options, InventoryCounters& counters);
   ~BinaryCatalog();
 
@@ -40,7 +40,7 @@ public:
   int fd() const { return finished_event_.get(); }
   std::vector<std::pair<FileIdentity, BinaryOutcome>> take();
 
-private:
+ private:
   struct Job {
     FileIdentity identity;
     base::Fd file;

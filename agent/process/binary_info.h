@@ -1,5 +1,6 @@
-// What a Go executable says about itself: the facts that probes are planned from. Plain values, no threads, no
-// I/O. A fact that could not be read is absent and listed in `missing` with its reason; nothing here is a guess.
+// What a Go executable says about itself: the facts that probes are planned from. Plain values, no
+// threads, no I/O. A fact that could not be read is absent and listed in `missing` with its reason;
+// nothing here is a guess.
 #pragma once
 
 #include <compare>
@@ -43,8 +44,8 @@ struct Function {
   uint64_t address = 0;     // entry, in the file's own view
   uint64_t file_offset = 0; // of the entry: what a uprobe is attached by
   uint64_t size = 0;        // bytes to the next function in the table; padding included
-  // Address where the stack pointer has moved for the first time, from the pc→sp table: the instruction
-  // before it is the site behind the stack check. 0: the function has no frame.
+  // Address where the stack pointer has moved for the first time, from the pc→sp table: the
+  // instruction before it is the site behind the stack check. 0: the function has no frame.
   uint64_t prologue_end = 0;
   std::string code; // first bytes, at most kFunctionCodeBytesMax
   bool operator==(const Function&) const = default;
@@ -62,12 +63,14 @@ struct TypeDescriptor {
   bool operator==(const TypeDescriptor&) const = default;
 };
 
-// Which facts a caller wants. Packages are named by their full import path, dots in its last element written as
-// %2e, as Go's own symbols are: "net/http.(*persistConn).roundTrip", "gopkg.in/yaml%2ev3.Node.Kind".
+// Which facts a caller wants. Packages are named by their full import path, dots in its last
+// element written as %2e, as Go's own symbols are: "net/http.(*persistConn).roundTrip",
+// "gopkg.in/yaml%2ev3.Node.Kind".
 struct FactRequest {
   std::vector<std::string> functions; // "runtime.gopanic", "net/http.(*response).finishRequest"
   // Package, struct, and a path of fields inside it, through structs held by value:
-  // "runtime.g.goid", "runtime.g.sched.sp", "net.netFD.pfd.Sysfd". Embedded structs go by their type's name.
+  // "runtime.g.goid", "runtime.g.sched.sp", "net.netFD.pfd.Sysfd". Embedded structs go by their
+  // type's name.
   std::vector<std::string> fields;
   std::vector<std::string> types; // "net.TCPConn", "*net.TCPConn"
   bool operator==(const FactRequest&) const = default;
@@ -78,8 +81,8 @@ enum class FactKind : uint8_t { kFunction, kField, kType };
 struct MissingFact {
   FactKind kind = FactKind::kFunction;
   std::string name;
-  // SYMBOL_NOT_FOUND (functions), LAYOUT_MISSING (fields, types) or LAYOUT_CONFLICT (two sources inside the
-  // binary disagree). A string literal.
+  // SYMBOL_NOT_FOUND (functions), LAYOUT_MISSING (fields, types) or LAYOUT_CONFLICT (two sources
+  // inside the binary disagree). A string literal.
   std::string_view reason;
   std::string detail; // a sentence for people
   bool operator==(const MissingFact&) const = default;
@@ -100,8 +103,9 @@ struct BinaryInfo {
   std::string main_package; // "example.com/shop/cmd/checkout"
   std::string main_module;  // "example.com/shop"; empty when built without modules
   std::vector<Module> modules;
-  // SHA-256 (hexadecimal) over the executable segments, the function table, the type data and the build
-  // information. Identifies the program; the build id below is only a label that two programs may share.
+  // SHA-256 (hexadecimal) over the executable segments, the function table, the type data and the
+  // build information. Identifies the program; the build id below is only a label that two programs
+  // may share.
   std::string binary_hash;
   std::string build_id;
   bool pie = false;
@@ -111,7 +115,8 @@ struct BinaryInfo {
   std::string dwarf_detail;
   uint64_t text_address = 0; // Go's own text, which with cgo is not all of .text
   uint64_t text_end = 0;
-  uint64_t data_address = 0; // variables that hold pointers, in the file's own view; the live check looks there
+  uint64_t data_address =
+      0; // variables that hold pointers, in the file's own view; the live check looks there
   uint64_t data_end = 0;
   uint64_t bss_address = 0; // … and those that are zero at start
   uint64_t bss_end = 0;

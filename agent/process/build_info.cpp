@@ -24,8 +24,8 @@ std::string_view as_text(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Without section headers it is where the linker puts it: at the start of a writable segment. A section of that name
-// comes first, and no search goes further than Go's own does.
+// Without section headers it is where the linker puts it: at the start of a writable segment. A
+// section of that name comes first, and no search goes further than Go's own does.
 std::optional<uint64_t> find_header(const Image& image) {
   auto search = [](uint64_t address, Bytes content) -> std::optional<uint64_t> {
     Bytes window = content.first(std::min<size_t>(content.size(), kBuildInfoBytesMax));
@@ -141,8 +141,7 @@ base::Result<BuildInfo> read_build_info(const Image& image) {
   if (info.go_version < kOldest || info.go_version > kNewest)
     return unsupported("built by " + info.go_version_text + "; Go 1.17 to 1.27 are supported");
   if (modules->size() >= 2 * kSentinelBytes)
-    read_modules(
-        modules->substr(kSentinelBytes, modules->size() - 2 * kSentinelBytes), info);
+    read_modules(modules->substr(kSentinelBytes, modules->size() - 2 * kSentinelBytes), info);
   return info;
 }
 

@@ -1,4 +1,5 @@
-// The build information that the Go linker leaves in every executable: by it a program is known to be Go.
+// The build information that the Go linker leaves in every executable: by it a program is known to
+// be Go.
 #pragma once
 
 #include "agent/process/image.h"
@@ -14,8 +15,9 @@ struct BuildInfo {
   std::string raw; // version and module text as they stand, for the content hash
 };
 
-// Both formats: pointers to Go strings (to 1.17) and inline (1.18 on), with or without section headers.
-// NOT_A_GO_PROGRAM when there is none; BINARY_UNSUPPORTED when its version is outside 1.17 … 1.27.
+// Both formats: pointers to Go strings (to 1.17) and inline (1.18 on), with or without section
+// headers. NOT_A_GO_PROGRAM when there is none; BINARY_UNSUPPORTED when its version is outside 1.17
+// … 1.27.
 base::Result<BuildInfo> read_build_info(const Image& image);
 
 // "go1.22.12 X:boringcrypto" → 1.22.12; nothing for development versions.

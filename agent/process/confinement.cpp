@@ -51,16 +51,15 @@ base::Result<void> filter_calls() {
   std::unique_ptr<void, decltype(&seccomp_release)> filter(
       seccomp_init(SCMP_ACT_KILL_PROCESS), seccomp_release);
   if (filter == nullptr) return base::internal("seccomp_init failed");
-  for (int call : {SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(munmap), SCMP_SYS(mremap),
-                   SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(getrandom),
-                   SCMP_SYS(clock_gettime), SCMP_SYS(exit), SCMP_SYS(exit_group),
-                   SCMP_SYS(rt_sigreturn)})
+  for (int call :
+       {SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+        SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
+        SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(rt_sigreturn)})
     if (seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0) != 0)
       return base::internal("seccomp_rule_add failed");
   for (int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)})
     if (seccomp_rule_add(
-            filter.get(), SCMP_ACT_ALLOW, call, 1,
-            SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) != 0)
+            filter.get(), SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) != 0)
       return base::internal("seccomp_rule_add failed");
   // libdw asks for its file's name, and does well without an answer.
   for (int call : {SCMP_SYS(readlink), SCMP_SYS(readlinkat)})

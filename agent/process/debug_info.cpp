@@ -31,7 +31,8 @@ bool is_wanted(std::string_view name) {
          rest == "debug_line_str" || rest == "debug_str_offsets" || rest == "debug_addr";
 }
 
-// What libdw will unpack a section to, by the section's own word; the worker's memory limit has the last one.
+// What libdw will unpack a section to, by the section's own word; the worker's memory limit has the
+// last one.
 uint64_t unpacked_bytes(const Image::Section& section) {
   Bytes content = section.content;
   if (section.name.substr(0, 8) == ".zdebug_" && content.size() >= 12) {
@@ -44,8 +45,8 @@ uint64_t unpacked_bytes(const Image::Section& section) {
   return content.size();
 }
 
-// libelf writes into the headers of an image it is given, and libdw unpacks every section that it finds there: so it
-// gets an image of its own, with the wanted sections alone.
+// libelf writes into the headers of an image it is given, and libdw unpacks every section that it
+// finds there: so it gets an image of its own, with the wanted sections alone.
 std::string reduced_image(const Image& image) {
   std::vector<Elf64_Shdr> headers(1);
   std::string names("\0.shstrtab\0", 11);

@@ -12,7 +12,8 @@ namespace agent::process {
 struct DebugFields {
   DwarfCheck state = DwarfCheck::kAbsent; // kAbsent, kNotChecked, or kAgrees: the fields were read
   std::string detail;                     // why it was not read
-  std::map<std::string, Field> fields;    // by the name in the request; what DWARF does not know is left out
+  std::map<std::string, Field>
+      fields; // by the name in the request; what DWARF does not know is left out
 };
 
 struct NamedField {

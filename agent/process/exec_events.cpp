@@ -40,7 +40,8 @@ base::Result<uint64_t> tracepoint_id() {
     if (directory)
       if (auto id = read_id(directory.get())) return *id;
   }
-  // Where tracefs is not mounted, a mount that only this descriptor knows leaves the host as it was.
+  // Where tracefs is not mounted, a mount that only this descriptor knows leaves the host as it
+  // was.
   base::Fd context(fsopen("tracefs", FSOPEN_CLOEXEC));
   if (!context) return tracepoint_unavailable("tracefs is not mounted and may not be");
   if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
@@ -115,8 +116,7 @@ base::Result<ExecEvents::Ring> ExecEvents::open_ring(uint64_t tracepoint, int cp
   if (!ring.fd)
     return tracepoint_unavailable(
         std::string("perf_event_open: ") + std::strerror(errno) + " (CAP_PERFMON is needed)");
-  ring.memory = mmap(
-      nullptr, ring_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd.get(), 0);
+  ring.memory = mmap(nullptr, ring_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd.get(), 0);
   if (ring.memory == MAP_FAILED) {
     ring.memory = nullptr;
     return tracepoint_unavailable(std::string("mmap of a perf ring: ") + std::strerror(errno));
@@ -140,8 +140,7 @@ ExecEvents::Batch ExecEvents::drain() {
     uint64_t tail = page->data_tail;
     // Records may wrap around the end of the ring: copied bytewise, they are small.
     auto copy = [&](void* to, size_t size) {
-      for (size_t i = 0; i < size; ++i)
-        static_cast<char*>(to)[i] = data[(tail + i) % data_bytes];
+      for (size_t i = 0; i < size; ++i) static_cast<char*>(to)[i] = data[(tail + i) % data_bytes];
     };
     while (tail < head) {
       perf_event_header header;

@@ -1,5 +1,6 @@
-// The kernel's word that a program was started: the tracepoint sched_process_exec through perf_event_open, a ring per
-// CPU. No BPF is loaded for it, and it costs nothing while nothing starts.
+// The kernel's word that a program was started: the tracepoint sched_process_exec through
+// perf_event_open, a ring per CPU. No BPF is loaded for it, and it costs nothing while nothing
+// starts.
 #pragma once
 
 #include "base/fd.h"
@@ -13,9 +14,9 @@ namespace agent::process {
 
 // One owner thread, which need not be the one that opened it.
 class ExecEvents {
-public:
-  // TRACEPOINT_UNAVAILABLE with what is missing: tracefs (read through a private mount where the host has none), or
-  // the right to open perf events (CAP_PERFMON).
+ public:
+  // TRACEPOINT_UNAVAILABLE with what is missing: tracefs (read through a private mount where the
+  // host has none), or the right to open perf events (CAP_PERFMON).
   static base::Result<ExecEvents> open();
   ExecEvents(ExecEvents&&) noexcept = default;
   ExecEvents& operator=(ExecEvents&&) = delete;
@@ -31,7 +32,7 @@ public:
   // What has come since the last call. Does not block.
   Batch drain();
 
-private:
+ private:
   struct Ring {
     base::Fd fd;
     void* memory = nullptr;

@@ -94,9 +94,8 @@ void FactCache::store(const FileIdentity& identity, const BinaryInfo& info) {
   std::string facts = encode(base::Result<BinaryInfo>(info));
   std::string head = std::string(kMagic) + key(identity);
   std::string temporary = path(identity) + "." + base::to_hex(base::random_bytes(8));
-  bool written =
-      write_whole(temporary, head + base::sha256(head + facts) + facts) &&
-      rename(temporary.c_str(), path(identity).c_str()) == 0;
+  bool written = write_whole(temporary, head + base::sha256(head + facts) + facts) &&
+                 rename(temporary.c_str(), path(identity).c_str()) == 0;
   if (written) return;
   unlink(temporary.c_str());
   ++store_failures_;

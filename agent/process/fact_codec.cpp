@@ -11,16 +11,17 @@
 namespace agent::process {
 namespace {
 
-// Raised whenever analysis reads more, or reads something otherwise: facts on disk are then read anew.
+// Raised whenever analysis reads more, or reads something otherwise: facts on disk are then read
+// anew.
 constexpr uint64_t kFormatVersion = 1;
 // No Go struct that a probe reads comes near.
 constexpr uint64_t kStructBytesMax = 1 << 24;
 
 // The reasons that may pass; they must be literals, because errors point to them.
 constexpr std::array<std::string_view, 9> kReasons = {
-    "SYMBOL_NOT_FOUND",   "LAYOUT_MISSING",   "LAYOUT_CONFLICT", "NOT_A_GO_PROGRAM",
-    "BINARY_UNSUPPORTED", "BINARY_MALFORMED", "ANALYSIS_FAILED", "TOO_MANY_FACTS",
-    "SYSTEM_ERROR"};
+    "SYMBOL_NOT_FOUND", "LAYOUT_MISSING",     "LAYOUT_CONFLICT",
+    "NOT_A_GO_PROGRAM", "BINARY_UNSUPPORTED", "BINARY_MALFORMED",
+    "ANALYSIS_FAILED",  "TOO_MANY_FACTS",     "SYSTEM_ERROR"};
 
 std::string_view literal(std::string_view reason) {
   auto found = std::find(kReasons.begin(), kReasons.end(), reason);
@@ -32,7 +33,7 @@ base::Error bad_answer(std::string message) {
 }
 
 class Writer {
-public:
+ public:
   Writer& number(uint64_t value) {
     bytes_.append(reinterpret_cast<const char*>(&value), sizeof(value));
     return *this;
@@ -49,13 +50,13 @@ public:
   }
   std::string take() { return std::move(bytes_); }
 
-private:
+ private:
   std::string bytes_;
 };
 
 // Once something does not fit, everything after it reads as zero and ok() is false.
 class Reader {
-public:
+ public:
   explicit Reader(std::string_view bytes) : bytes_(bytes) {}
   uint64_t number() {
     uint64_t value = 0;
@@ -79,7 +80,7 @@ public:
   bool ok() const { return ok_; }
   bool finished() const { return ok_ && bytes_.empty(); }
 
-private:
+ private:
   std::string_view take(uint64_t size) {
     if (!ok_ || size > bytes_.size()) {
       ok_ = false;
@@ -106,8 +107,9 @@ void write(Writer& out, const BinaryInfo& info) {
   out.text(info.binary_hash).text(info.build_id);
   out.number(info.pie).number(info.cgo).number(info.stripped);
   out.number(static_cast<uint64_t>(info.dwarf)).text(info.dwarf_detail);
-  for (uint64_t address : {info.text_address, info.text_end, info.data_address, info.data_end,
-                           info.bss_address, info.bss_end})
+  for (uint64_t address :
+       {info.text_address, info.text_end, info.data_address, info.data_end, info.bss_address,
+        info.bss_end})
     out.number(address);
   out.number(info.segments.size());
   for (const LoadSegment& segment : info.segments)
@@ -129,11 +131,13 @@ void write(Writer& out, const BinaryInfo& info) {
   for (const auto& [name, field] : info.fields)
     out.text(name).number(field.offset).number(field.size);
   out.number(info.types.size());
-  for (const auto& [name, type] : info.types)
-    out.text(name).number(type.address).number(type.size);
+  for (const auto& [name, type] : info.types) out.text(name).number(type.address).number(type.size);
   out.number(info.missing.size());
   for (const MissingFact& fact : info.missing)
-    out.number(static_cast<uint64_t>(fact.kind)).text(fact.name).text(fact.reason).text(fact.detail);
+    out.number(static_cast<uint64_t>(fact.kind))
+        .text(fact.name)
+        .text(fact.reason)
+        .text(fact.detail);
 }
 
 void read_facts(Reader& in, BinaryInfo& info) {
@@ -181,8 +185,9 @@ BinaryInfo read(Reader& in) {
   info.stripped = in.number_below(2) != 0;
   info.dwarf = static_cast<DwarfCheck>(in.number_below(4));
   info.dwarf_detail = in.text();
-  for (uint64_t* address : {&info.text_address, &info.text_end, &info.data_address, &info.data_end,
-                            &info.bss_address, &info.bss_end})
+  for (uint64_t* address :
+       {&info.text_address, &info.text_end, &info.data_address, &info.data_end, &info.bss_address,
+        &info.bss_end})
     *address = in.number();
   for (uint64_t n = in.number_below(kSegmentsMax + 1); n > 0 && in.ok(); --n) {
     LoadSegment segment{in.number(), in.number(), in.number(), in.number(), false, false};
@@ -227,8 +232,7 @@ bool range_is_mapped(const BinaryInfo& info, uint64_t address, uint64_t end) {
   return false;
 }
 
-base::Result<void>
-check(const BinaryInfo& info, const FactRequest& request, uint64_t file_bytes) {
+base::Result<void> check(const BinaryInfo& info, const FactRequest& request, uint64_t file_bytes) {
   if (!segments_are_plausible(info, file_bytes)) return bad_answer("has impossible segments");
   auto parsed_hash = base::from_hex(info.binary_hash);
   if (!parsed_hash || parsed_hash->size() != 32) return bad_answer("has no hash");
@@ -238,9 +242,8 @@ check(const BinaryInfo& info, const FactRequest& request, uint64_t file_bytes) {
     return bad_answer("has text or data that is not mapped");
   auto all_requested = [](const auto& facts, const std::vector<std::string>& names) {
     std::set<std::string_view> wanted(names.begin(), names.end());
-    return std::all_of(facts.begin(), facts.end(), [&](const auto& fact) {
-      return wanted.contains(fact.first);
-    });
+    return std::all_of(
+        facts.begin(), facts.end(), [&](const auto& fact) { return wanted.contains(fact.first); });
   };
   if (!all_requested(info.functions, request.functions) ||
       !all_requested(info.fields, request.fields) || !all_requested(info.types, request.types))

@@ -7,7 +7,8 @@
 namespace agent::process {
 namespace {
 
-// Symbols write the dots of a path's last element as %2e, so that the first dot after it ends the package.
+// Symbols write the dots of a path's last element as %2e, so that the first dot after it ends the
+// package.
 std::string unescaped(std::string_view path) {
   std::string plain;
   for (size_t i = 0; i < path.size(); ++i) {

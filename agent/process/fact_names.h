@@ -8,7 +8,8 @@
 
 namespace agent::process {
 
-// "net/http.Request" → package "net/http", name "Request"; "gopkg.in/yaml%2ev3.Node" → "gopkg.in/yaml.v3", "Node".
+// "net/http.Request" → package "net/http", name "Request"; "gopkg.in/yaml%2ev3.Node" →
+// "gopkg.in/yaml.v3", "Node".
 struct TypeName {
   bool pointer = false; // "*net.TCPConn"
   std::string package;  // import path

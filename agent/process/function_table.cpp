@@ -12,11 +12,9 @@ constexpr int kStackStepsMax = 64;
 
 } // namespace
 
-FunctionTable::FunctionTable(
-    const Image& image, const GoVersion& version, const ModuleData& module)
+FunctionTable::FunctionTable(const Image& image, const GoVersion& version, const ModuleData& module)
     : image_(image), module_(module), addresses_are_offsets_(version.minor >= 18) {
-  Bytes table =
-      image.read(module.function_table, module.function_table_bytes).value_or(Bytes{});
+  Bytes table = image.read(module.function_table, module.function_table_bytes).value_or(Bytes{});
   uint64_t offsets = addresses_are_offsets_ ? 32 : 24;
   auto part = [&](uint64_t index) {
     uint64_t offset = load_u64(&table[offsets + index * 8]);
@@ -77,7 +75,8 @@ base::Result<Function> FunctionTable::read(const Entry& entry) const {
   return function;
 }
 
-// A pc→value table is pairs of (zigzag value delta, pc delta), from value -1 at the entry to a zero delta.
+// A pc→value table is pairs of (zigzag value delta, pc delta), from value -1 at the entry to a zero
+// delta.
 uint64_t FunctionTable::prologue_end(const Entry& entry) const {
   auto record = slice(functions_, entry.record, 24);
   if (!record) return 0;

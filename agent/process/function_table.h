@@ -1,4 +1,5 @@
-// The function table (.gopclntab), which no stripping removes: names, entries, and where each prologue ends.
+// The function table (.gopclntab), which no stripping removes: names, entries, and where each
+// prologue ends.
 #pragma once
 
 #include "agent/process/module_data.h"
@@ -8,7 +9,7 @@
 namespace agent::process {
 
 class FunctionTable {
-public:
+ public:
   FunctionTable(const Image& image, const GoVersion& version, const ModuleData& module);
 
   struct Entry {
@@ -23,7 +24,7 @@ public:
   // The function with its prologue and code.
   base::Result<Function> read(const Entry& entry) const;
 
-private:
+ private:
   uint64_t prologue_end(const Entry& entry) const;
 
   const Image& image_;

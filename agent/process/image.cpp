@@ -120,7 +120,8 @@ base::Result<void> Image::read_program_headers() {
     if (program->p_type != PT_LOAD) continue;
     if (!slice(file_, program->p_offset, program->p_filesz))
       return malformed("a segment lies past the end of the file: it is truncated");
-    if (program->p_memsz < program->p_filesz || program->p_vaddr + program->p_memsz < program->p_vaddr)
+    if (program->p_memsz < program->p_filesz ||
+        program->p_vaddr + program->p_memsz < program->p_vaddr)
       return malformed("a segment has an impossible size");
     segments_.push_back(LoadSegment{
         program->p_vaddr, program->p_memsz, program->p_offset, program->p_filesz,
@@ -256,8 +257,7 @@ std::optional<uint64_t> Image::u64(uint64_t address) const {
 
 std::optional<uint64_t> Image::pointer(uint64_t address) const {
   auto value = u64(address);
-  if (value && *value == 0 && !relocations_.empty())
-    return relocated(address).value_or(0);
+  if (value && *value == 0 && !relocations_.empty()) return relocated(address).value_or(0);
   return value;
 }
 

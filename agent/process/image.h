@@ -1,5 +1,6 @@
-// An ELF executable as the kernel would map it: every address and length in it is a claim of a stranger, so each
-// read is checked and comes back empty when the file does not hold it. A view: the bytes must outlive it.
+// An ELF executable as the kernel would map it: every address and length in it is a claim of a
+// stranger, so each read is checked and comes back empty when the file does not hold it. A view:
+// the bytes must outlive it.
 #pragma once
 
 #include "agent/process/binary_info.h"
@@ -17,14 +18,14 @@ namespace agent::process {
 using Bytes = std::span<const uint8_t>;
 
 // What a file says about itself that is not true or not there.
-base::Error malformed(std::string message); // BINARY_MALFORMED
+base::Error malformed(std::string message);   // BINARY_MALFORMED
 base::Error unsupported(std::string message); // BINARY_UNSUPPORTED
 base::Error not_go(std::string message);      // NOT_A_GO_PROGRAM
 
 class Image {
-public:
-  // NOT_A_GO_PROGRAM when it is no 64-bit little-endian ELF executable for amd64 or arm64; BINARY_MALFORMED when its
-  // headers contradict its size.
+ public:
+  // NOT_A_GO_PROGRAM when it is no 64-bit little-endian ELF executable for amd64 or arm64;
+  // BINARY_MALFORMED when its headers contradict its size.
   static base::Result<Image> parse(Bytes file);
 
   Architecture architecture() const { return architecture_; }
@@ -41,10 +42,12 @@ public:
   std::optional<uint16_t> u16(uint64_t address) const;
   std::optional<uint32_t> u32(uint64_t address) const;
   std::optional<uint64_t> u64(uint64_t address) const;
-  // A pointer, with its relocation where the file's content is left zero (some linkers do that in PIE).
+  // A pointer, with its relocation where the file's content is left zero (some linkers do that in
+  // PIE).
   std::optional<uint64_t> pointer(uint64_t address) const;
   std::optional<uint64_t> file_offset(uint64_t address) const;
-  // The addresses of pointers that hold `target`, in the writable or relocated part: at most `limit`.
+  // The addresses of pointers that hold `target`, in the writable or relocated part: at most
+  // `limit`.
   std::vector<uint64_t> pointers_to(uint64_t target, size_t limit) const;
 
   struct Section {
@@ -57,7 +60,7 @@ public:
   const Section* section(std::string_view name) const;
   const std::vector<Section>& sections() const { return sections_; }
 
-private:
+ private:
   struct Relocation {
     uint64_t address;
     uint64_t addend;

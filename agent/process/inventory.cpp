@@ -3,6 +3,7 @@
 #include "agent/process/binary_catalog.h"
 #include "agent/process/exec_events.h"
 #include "agent/process/limits.h"
+#include "agent/process/live_check.h"
 #include "agent/process/proc_files.h"
 #include "base/log.h"
 
@@ -30,7 +31,7 @@ constexpr uint64_t kAnalysed = kStop + 2;
 
 // The thread that follows processes, and everything it owns.
 class Inventory::Follower {
-public:
+ public:
   Follower(InventoryOptions options, base::Queue<InventoryEvent>& events)
       : events_(events), proc_(options.proc_directory), catalog_(options, counters_),
         stop_(eventfd(0, EFD_CLOEXEC)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
@@ -60,7 +61,7 @@ public:
   const std::string& limitation() const { return limitation_; }
   const InventoryCounters& counters() const { return counters_; }
 
-private:
+ private:
   // A process that is seen: other programs than Go too, so that a scan looks at each only once.
   struct Seen {
     Process process;
@@ -157,7 +158,8 @@ private:
 
   void announce_analysed() {
     std::map<FileIdentity, BinaryOutcome> finished;
-    for (auto& [identity, outcome] : catalog_.take()) finished.emplace(identity, std::move(outcome));
+    for (auto& [identity, outcome] : catalog_.take())
+      finished.emplace(identity, std::move(outcome));
     std::vector<uint32_t> ended;
     for (auto& [pid, seen] : seen_) {
       auto found = finished.find(seen.process.key.executable);
@@ -216,6 +218,7 @@ private:
 base::Result<std::unique_ptr<Inventory>>
 Inventory::start(InventoryOptions options, base::Queue<InventoryEvent>& events) {
   std::unique_ptr<Inventory> inventory(new Inventory);
+  options.request = merged(std::move(options.request), live_check_facts());
   inventory->follower_ = std::make_unique<Follower>(std::move(options), events);
   TRY(inventory->follower_->start());
   return inventory;

@@ -19,10 +19,10 @@ struct InventoryEvent {
 
 struct InventoryOptions {
   FactRequest request;
-  std::string cache_directory;                // facts of binaries; empty: none are kept
-  std::string worker = "/proc/self/exe";      // see Analyzer
+  std::string cache_directory;           // facts of binaries; empty: none are kept
+  std::string worker = "/proc/self/exe"; // see Analyzer
   std::string proc_directory = "/proc";
-  bool use_tracepoints = true;                // false: a scan a second, for tests and for hosts that forbid them
+  bool use_tracepoints = true; // false: a scan a second, for tests and for hosts that forbid them
 };
 
 // What it did so far; only grows.
@@ -32,17 +32,18 @@ struct InventoryCounters {
   std::atomic<uint64_t> scans{0};
   std::atomic<uint64_t> analyses{0};
   std::atomic<uint64_t> analyses_failed{0};
-  std::atomic<uint64_t> cache_hits{0};      // on disk
+  std::atomic<uint64_t> cache_hits{0};        // on disk
   std::atomic<uint64_t> binaries_deferred{0}; // too many at once; found again by the next scan
-  std::atomic<uint64_t> events_dropped{0};  // the queue was full
+  std::atomic<uint64_t> events_dropped{0};    // the queue was full
 };
 
-// Two threads of its own: one follows processes, one waits for analyses. Events are pushed to the queue that start()
-// was given: kAppeared once for each Go process (also when its binary was refused; never for other programs), kEnded
-// once for each that appeared. A process that execs another program ends and appears anew under the same pid. Exits
-// are learned from pidfds, which tell them at once and for the whole process, where the tracepoint tells of threads.
+// Two threads of its own: one follows processes, one waits for analyses. Events are pushed to the
+// queue that start() was given: kAppeared once for each Go process (also when its binary was
+// refused; never for other programs), kEnded once for each that appeared. A process that execs
+// another program ends and appears anew under the same pid. Exits are learned from pidfds, which
+// tell them at once and for the whole process, where the tracepoint tells of threads.
 class Inventory {
-public:
+ public:
   // Never fails for want of tracepoints: see limitation(). `events` must outlive the inventory.
   static base::Result<std::unique_ptr<Inventory>>
   start(InventoryOptions options, base::Queue<InventoryEvent>& events);
@@ -54,7 +55,7 @@ public:
   const std::string& limitation() const;
   const InventoryCounters& counters() const; // thread-safe
 
-private:
+ private:
   Inventory();
   class Follower;
   std::unique_ptr<Follower> follower_;

@@ -26,7 +26,8 @@ inline constexpr uint64_t kStructFieldsMax = 4096;
 inline constexpr uint64_t kFunctionParametersMax = 1024;
 // Fields through structs held by value: "runtime.g.sched.sp" is two deep.
 inline constexpr size_t kFieldPathDepthMax = 8;
-// The index of relocations that are not in order is the only table whose size the file decides: 32 MB.
+// The index of relocations that are not in order is the only table whose size the file decides: 32
+// MB.
 inline constexpr uint64_t kUnsortedRelocationsMax = 2'000'000;
 inline constexpr uint64_t kBuildInfoBytesMax = 1 << 20;
 // Sections of debug information above this are not read: libdw unpacks them into anonymous memory.
@@ -36,7 +37,8 @@ inline constexpr uint64_t kDebugInfoBytesMax = 64 << 20;
 // Binaries of hundreds of megabytes take half a second; what takes longer is made to.
 inline constexpr int kAnalysisTimeoutMs = 10'000;
 inline constexpr uint64_t kWorkerCpuSeconds = 10;
-// Private memory: a stripped binary needs some 10 MB, unpacked debug information up to kDebugInfoBytesMax.
+// Private memory: a stripped binary needs some 10 MB, unpacked debug information up to
+// kDebugInfoBytesMax.
 inline constexpr uint64_t kWorkerDataBytes = uint64_t{192} << 20;
 // What one request asks for, with room: 1024 functions with their code, 4096 modules.
 inline constexpr uint64_t kWorkerAnswerBytesMax = 4 << 20;
@@ -53,17 +55,31 @@ inline constexpr size_t kControlGroupBytesMax = 1 << 16;
 inline constexpr size_t kMapsBytesMax = 4 << 20;
 
 // --- discovery
-// Per CPU: 32 KB hold some 800 starts. What does not fit is counted by the kernel and found by a scan.
+// Per CPU: 32 KB hold some 800 starts. What does not fit is counted by the kernel and found by a
+// scan.
 inline constexpr size_t kExecRingPages = 8;
 inline constexpr int kScanWithTracepointsMs = 30'000;
 inline constexpr int kScanWithoutTracepointsMs = 1'000;
-// Binaries waiting for analysis; each holds an open file. What does not fit is found again by the next scan.
+// Binaries waiting for analysis; each holds an open file. What does not fit is found again by the
+// next scan.
 inline constexpr size_t kPendingBinariesMax = 256;
 // Processes remembered as seen, Go or not: pid_max is 4 million, a host has some thousands.
 inline constexpr size_t kSeenProcessesMax = 65'536;
 inline constexpr size_t kKnownBinariesMax = 4'096;
 // A binary whose analysis failed is tried again after this, when it is started again.
 inline constexpr int kFailedAnalysisSeconds = 60;
+
+// --- the live check
+// The runtime sets itself up in the first millisecond or two; a loaded host may take longer.
+inline constexpr int kLiveCheckPatienceMs = 100;
+inline constexpr int kLiveCheckPauseMs = 2;
+// Variables with pointers that are searched for runtime.m0 and runtime.allgs: 0.2 MB in small
+// programs.
+inline constexpr uint64_t kVariableBytesMax = 16 << 20;
+// Goroutines of runtime.allgs that are looked at.
+inline constexpr uint64_t kSampledGoroutines = 16;
+// What may be a slice of goroutines, of which each costs a read of the process's memory.
+inline constexpr size_t kSliceCandidatesMax = 20'000;
 
 // --- facts on disk
 inline constexpr size_t kCachedFilesMax = 1'024;

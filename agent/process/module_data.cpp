@@ -8,7 +8,8 @@
 namespace agent::process {
 namespace {
 
-// A magic number alone occurs by chance in large binaries; more than a few tables are a file made to waste our time.
+// A magic number alone occurs by chance in large binaries; more than a few tables are a file made
+// to waste our time.
 constexpr size_t kTableCandidatesMax = 16;
 constexpr size_t kModuleCandidatesMax = 64;
 constexpr uint64_t kHeaderBytes = 72;
@@ -31,10 +32,10 @@ struct Layout {
   uint64_t types, types_end, descriptor_bytes, text_sections, type_links;
 };
 constexpr Layout kLayouts[] = {
-    {27, 296, 312, 304, 360, 0},   // typedesclen, itaboffset, itabsize; typelinks are gone
-    {26, 296, 304, 0, 336, 360},   // epclntab
-    {20, 296, 304, 0, 328, 352},   // covctrs, ecovctrs
-    {18, 280, 288, 0, 312, 336},   // rodata, gofunc
+    {27, 296, 312, 304, 360, 0}, // typedesclen, itaboffset, itabsize; typelinks are gone
+    {26, 296, 304, 0, 336, 360}, // epclntab
+    {20, 296, 304, 0, 328, 352}, // covctrs, ecovctrs
+    {18, 280, 288, 0, 312, 336}, // rodata, gofunc
     {17, 280, 288, 0, 296, 320},
 };
 
@@ -56,15 +57,16 @@ struct Header {
 };
 
 std::optional<Header> header_at(Bytes bytes, const GoVersion& version) {
-  if (bytes.size() < kHeaderBytes || load_u32(bytes.data()) != magic_of(version)) return std::nullopt;
+  if (bytes.size() < kHeaderBytes || load_u32(bytes.data()) != magic_of(version))
+    return std::nullopt;
   if (bytes[4] != 0 || bytes[5] != 0 || (bytes[6] != 1 && bytes[6] != 4) || bytes[7] != 8)
     return std::nullopt;
   uint64_t offsets = version.minor >= 18 ? 32 : 24; // 1.18 put textStart before them
   Header header{
       load_u64(&bytes[8]), load_u64(&bytes[offsets]), load_u64(&bytes[offsets + 24]),
       load_u64(&bytes[offsets + 32])};
-  bool ordered = header.names < header.pcs && header.pcs < header.functions &&
-                 header.functions < bytes.size();
+  bool ordered =
+      header.names < header.pcs && header.pcs < header.functions && header.functions < bytes.size();
   if (!ordered || header.function_count == 0 || header.function_count > kFunctionsMax)
     return std::nullopt;
   return header;
@@ -78,7 +80,8 @@ std::vector<uint64_t> find_tables(const Image& image, const GoVersion& version) 
   uint32_t magic = magic_of(version);
   for (const LoadSegment& segment : image.segments()) {
     Bytes content = image.read_to_end(segment.address);
-    for (uint64_t at = (8 - segment.address % 8) % 8; at + kHeaderBytes <= content.size(); at += 8) {
+    for (uint64_t at = (8 - segment.address % 8) % 8; at + kHeaderBytes <= content.size();
+         at += 8) {
       if (load_u32(content.data() + at) != magic) continue;
       if (header_at(content.subspan(at), version)) found.push_back(segment.address + at);
       if (found.size() >= kTableCandidatesMax) return found;
@@ -89,7 +92,7 @@ std::vector<uint64_t> find_tables(const Image& image, const GoVersion& version) 
 
 // Reads the pointers of one candidate; a missing one makes the whole reader fail.
 class Words {
-public:
+ public:
   Words(const Image& image, uint64_t base) : image_(image), base_(base) {}
   uint64_t operator[](uint64_t offset) {
     auto value = image_.pointer(base_ + offset);
@@ -98,7 +101,7 @@ public:
   }
   bool complete() const { return complete_; }
 
-private:
+ private:
   const Image& image_;
   uint64_t base_;
   bool complete_ = true;
@@ -122,8 +125,8 @@ bool agrees_with_table(
   return entry(functions) == words[kMinPc] && entry(last) == words[kMaxPc];
 }
 
-std::optional<ModuleData> module_at(
-    const Image& image, const GoVersion& version, uint64_t table, uint64_t address) {
+std::optional<ModuleData>
+module_at(const Image& image, const GoVersion& version, uint64_t table, uint64_t address) {
   const Layout& layout = layout_of(version);
   auto header = header_at(image.read_to_end(table), version);
   Words words(image, address);
@@ -162,7 +165,8 @@ std::optional<ModuleData> module_at(
   module.function_table_bytes = last_table + last_table_bytes - table;
   if (last_table_bytes > kFileBytesMax || !image.read(table, module.function_table_bytes))
     return std::nullopt;
-  // Text in several pieces occurs only where a call cannot reach all of it: not on amd64, and on arm64 above 128 MB.
+  // Text in several pieces occurs only where a call cannot reach all of it: not on amd64, and on
+  // arm64 above 128 MB.
   if (text_sections > 1) return std::nullopt;
   return module;
 }

@@ -1,5 +1,6 @@
-// runtime.firstmoduledata: where the Go runtime itself finds its function table and its types. The anchor of
-// everything else that is read, so each of its claims is held against the function table before it counts.
+// runtime.firstmoduledata: where the Go runtime itself finds its function table and its types. The
+// anchor of everything else that is read, so each of its claims is held against the function table
+// before it counts.
 #pragma once
 
 #include "agent/process/image.h"

@@ -259,8 +259,7 @@ base::Result<int> ProcFiles::open_executable(const ProcessKey& key) const {
   return fd.release();
 }
 
-base::Result<uint64_t>
-ProcFiles::load_bias(const ProcessKey& key, const BinaryInfo& binary) const {
+base::Result<uint64_t> ProcFiles::load_bias(const ProcessKey& key, const BinaryInfo& binary) const {
   std::string maps = read_file(path(key.pid, "maps"), kMapsBytesMax);
   if (maps.empty()) return gone(key.pid);
   const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -278,16 +277,15 @@ ProcFiles::load_bias(const ProcessKey& key, const BinaryInfo& binary) const {
     }
   }
   return base::failed_precondition(
-      "LAYOUT_CONFLICT", "the executable of process " + std::to_string(key.pid) +
-                             " is not mapped as its file says");
+      "LAYOUT_CONFLICT",
+      "the executable of process " + std::to_string(key.pid) + " is not mapped as its file says");
 }
 
 bool ProcFiles::lives(const ProcessKey& key) const {
   auto stat_line = parse_stat(read_file(path(key.pid, "stat"), 4096));
   struct stat status {};
   return stat_line && stat_line->start_ticks == key.start_ticks &&
-         stat(path(key.pid, "exe").c_str(), &status) == 0 &&
-         identity_of(status) == key.executable;
+         stat(path(key.pid, "exe").c_str(), &status) == 0 && identity_of(status) == key.executable;
 }
 
 } // namespace agent::process

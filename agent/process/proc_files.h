@@ -1,4 +1,5 @@
-// One process as /proc shows it in this moment. Everything here may vanish between two reads: that is NOT_FOUND.
+// One process as /proc shows it in this moment. Everything here may vanish between two reads: that
+// is NOT_FOUND.
 #pragma once
 
 #include "agent/process/process.h"
@@ -15,21 +16,23 @@ namespace agent::process {
 
 // For tests, another directory can stand in for /proc.
 class ProcFiles {
-public:
+ public:
   explicit ProcFiles(std::string directory = "/proc") : directory_(std::move(directory)) {}
 
   std::vector<uint32_t> pids() const;
-  // PROCESS_GONE for what has ended, is a zombie, or is a thread of the kernel. load_bias is left 0.
+  // PROCESS_GONE for what has ended, is a zombie, or is a thread of the kernel. load_bias is left
+  // 0.
   base::Result<Process> read(uint32_t pid) const;
-  // Opens the executable itself, whatever mount namespace it is in. PROCESS_GONE when it is another file by now.
+  // Opens the executable itself, whatever mount namespace it is in. PROCESS_GONE when it is another
+  // file by now.
   base::Result<int> open_executable(const ProcessKey& key) const;
-  // Where the program was loaded, less where its file says. LAYOUT_CONFLICT when the executable is not mapped as its
-  // segments say.
+  // Where the program was loaded, less where its file says. LAYOUT_CONFLICT when the executable is
+  // not mapped as its segments say.
   base::Result<uint64_t> load_bias(const ProcessKey& key, const BinaryInfo& binary) const;
   // Whether the process is still that one: the same pid, start and executable.
   bool lives(const ProcessKey& key) const;
 
-private:
+ private:
   std::string path(uint32_t pid, std::string_view file) const;
   std::string directory_;
 };
@@ -49,7 +52,8 @@ struct StatLine {
 // From the text of /proc/<pid>/stat; the name in it may hold spaces and parentheses.
 std::optional<StatLine> parse_stat(std::string_view text);
 
-// The value of service.name in OTEL_RESOURCE_ATTRIBUTES ("a=b,service.name=cart", percent-encoded); or empty.
+// The value of service.name in OTEL_RESOURCE_ATTRIBUTES ("a=b,service.name=cart", percent-encoded);
+// or empty.
 std::string service_name_of(std::string_view resource_attributes);
 
 FileIdentity identity_of(const struct ::stat& status);

@@ -17,9 +17,9 @@ const std::string kId(64, 'a');
 
 TEST(ControlGroups, KnowContainersOfEveryRuntime) {
   for (const std::string& line :
-       {"0::/system.slice/docker-" + kId + ".scope\n",
-        "12:pids:/docker/" + kId + "\n0::/\n",
-        "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-" +
+       {"0::/system.slice/docker-" + kId + ".scope\n", "12:pids:/docker/" + kId + "\n0::/\n",
+        "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/"
+        "cri-containerd-" +
             kId + ".scope\n",
         "0::/kubepods/burstable/pod12/" + kId + "\n",
         "0::/machine.slice/libpod-" + kId + ".scope/container\n",
@@ -55,7 +55,7 @@ TEST(ServiceNames, ComeFromResourceAttributes) {
 
 // A child of this test that waits until it is told to end.
 class Child {
-public:
+ public:
   explicit Child(std::vector<std::string> environment) {
     std::vector<char*> variables;
     for (std::string& variable : environment) variables.push_back(variable.data());
@@ -84,7 +84,7 @@ public:
     waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT);
   }
 
-private:
+ private:
   pid_t pid_ = -1;
 };
 

@@ -22,8 +22,8 @@ struct FileIdentity {
   auto operator<=>(const FileIdentity&) const = default;
 };
 
-// Names one life of a process: a pid is reused, and an exec makes another program of the same pid. `executable`
-// tells the programs of one life apart.
+// Names one life of a process: a pid is reused, and an exec makes another program of the same pid.
+// `executable` tells the programs of one life apart.
 struct ProcessKey {
   uint32_t pid = 0;         // thread group, in the agent's pid namespace
   uint64_t start_ticks = 0; // clock ticks after boot, as in /proc/<pid>/stat
@@ -42,18 +42,19 @@ enum class ServiceSource : uint8_t {
 
 struct Process {
   ProcessKey key;
-  std::string executable; // as the process sees it: /app/server, also inside a container
+  std::string executable;        // as the process sees it: /app/server, also inside a container
   std::vector<std::string> argv; // bounded by limits.h
   std::string service;
   ServiceSource service_source = ServiceSource::kExecutable;
-  std::string container_id; // 64 hexadecimal digits, or empty
-  std::string unit;         // "checkout.service", or empty
+  std::string container_id;  // 64 hexadecimal digits, or empty
+  std::string unit;          // "checkout.service", or empty
   int64_t start_wall_ns = 0; // since 1970, from start_ticks
   // Add to an address of BinaryInfo to get the address in this process; 0 unless PIE.
   uint64_t load_bias = 0;
 };
 
-// A Go process and what its binary says; `binary` is shared by all processes that run the same program.
+// A Go process and what its binary says; `binary` is shared by all processes that run the same
+// program.
 struct GoProcess {
   Process process;
   std::shared_ptr<const BinaryInfo> binary; // null when analysis refused it

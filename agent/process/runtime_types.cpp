@@ -60,10 +60,10 @@ base::Error layout_missing(std::string message) {
 
 } // namespace
 
-// All types that can be reached from the roots, each visited once. Its memory is one bit for every place where a
-// descriptor can start, and the stack of those still to visit.
+// All types that can be reached from the roots, each visited once. Its memory is one bit for every
+// place where a descriptor can start, and the stack of those still to visit.
 class RuntimeTypes::Walk {
-public:
+ public:
   Walk(const RuntimeTypes& types, std::span<const TypeName> wanted)
       : types_(types), image_(types.image_), module_(types.module_),
         seen_((module_.types_end - module_.types) / 8 + 1) {
@@ -80,7 +80,7 @@ public:
     return std::move(found_);
   }
 
-private:
+ private:
   void push(uint64_t address) {
     if (address < module_.types || address >= module_.types_end || address % 8 != 0) return;
     uint64_t index = (address - module_.types) / 8;
@@ -117,7 +117,8 @@ private:
     auto header = types_.header(address);
     if (!header) return;
     if (auto name = types_.display_name(*header)) {
-      // Two packages may end alike ("http"): all candidates of that display name are held against the full path.
+      // Two packages may end alike ("http"): all candidates of that display name are held against
+      // the full path.
       auto wanted = wanted_.find(*name);
       if (wanted != wanted_.end())
         for (const TypeName* type : wanted->second)
@@ -188,13 +189,10 @@ private:
   std::unordered_map<std::string, uint64_t> found_;
 };
 
-RuntimeTypes::RuntimeTypes(
-    const Image& image, const GoVersion& version, const ModuleData& module)
+RuntimeTypes::RuntimeTypes(const Image& image, const GoVersion& version, const ModuleData& module)
     : image_(image), version_(version), module_(module) {}
 
-void RuntimeTypes::find(std::span<const TypeName> wanted) {
-  found_ = Walk(*this, wanted).run();
-}
+void RuntimeTypes::find(std::span<const TypeName> wanted) { found_ = Walk(*this, wanted).run(); }
 
 std::optional<TypeDescriptor> RuntimeTypes::descriptor(const TypeName& type) const {
   auto found = found_.find(type.qualified());
@@ -258,7 +256,9 @@ RuntimeTypes::package_path(uint64_t address, const Header& header) const {
 std::optional<uint64_t>
 RuntimeTypes::descriptor_bytes(uint64_t address, const Header& header) const {
   uint64_t bytes = base_bytes(header.kind, version_);
-  auto count_at = [&](uint64_t offset) { return image_.u64(address + offset).value_or(UINT64_MAX); };
+  auto count_at = [&](uint64_t offset) {
+    return image_.u64(address + offset).value_or(UINT64_MAX);
+  };
   uint64_t added = 0;
   if (header.kind == kStruct) {
     if (count_at(64) > kStructFieldsMax) return std::nullopt;

@@ -1,5 +1,5 @@
-// The type descriptors that garbage collection, interfaces and reflection need, and that therefore stay in stripped
-// programs: from them every struct offset is read.
+// The type descriptors that garbage collection, interfaces and reflection need, and that therefore
+// stay in stripped programs: from them every struct offset is read.
 #pragma once
 
 #include "agent/process/fact_names.h"
@@ -12,7 +12,7 @@
 namespace agent::process {
 
 class RuntimeTypes {
-public:
+ public:
   RuntimeTypes(const Image& image, const GoVersion& version, const ModuleData& module);
 
   // Walks all types once, and keeps the descriptors of the wanted ones. Later calls add nothing.
@@ -23,7 +23,7 @@ public:
   // Through structs held by value. LAYOUT_MISSING with the reason when there is no such field.
   base::Result<Field> field(const FieldName& field) const;
 
-private:
+ private:
   struct Header {
     uint64_t size;
     uint8_t flags;
@@ -38,7 +38,8 @@ private:
   std::optional<std::string_view> name_at(uint64_t address) const;
   std::optional<std::string_view> display_name(const Header& header) const;
   std::optional<std::string_view> package_path(uint64_t address, const Header& header) const;
-  // Bytes from the descriptor's start to the end of what its kind adds; nothing when it is no descriptor.
+  // Bytes from the descriptor's start to the end of what its kind adds; nothing when it is no
+  // descriptor.
   std::optional<uint64_t> descriptor_bytes(uint64_t address, const Header& header) const;
   base::Result<Field> member(uint64_t struct_address, std::string_view name, uint64_t& type) const;
   bool is(uint64_t address, const Header& header, const TypeName& type) const;

@@ -76,8 +76,7 @@ std::string analyse_in_child(int control, const Message& message) {
   auto request = decode_request(message.bytes);
   if (!request) return encode(base::Result<BinaryInfo>(request.error()));
   int ends[2];
-  if (pipe(ends) != 0)
-    return encode(base::Result<BinaryInfo>(base::errno_error("pipe", errno)));
+  if (pipe(ends) != 0) return encode(base::Result<BinaryInfo>(base::errno_error("pipe", errno)));
   base::Fd output(ends[0]);
   base::Fd input(ends[1]);
   pid_t child = fork();
@@ -91,11 +90,12 @@ std::string analyse_in_child(int control, const Message& message) {
   auto answer = read_answer(output.get());
   if (!answer) kill(child, SIGKILL);
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
   if (!answer) return encode(base::Result<BinaryInfo>(analysis_failed(answer.error().message)));
   if (WIFSIGNALED(status))
-    return encode(base::Result<BinaryInfo>(analysis_failed(
-        std::string("the analysis was killed: ") + strsignal(WTERMSIG(status)))));
+    return encode(base::Result<BinaryInfo>(
+        analysis_failed(std::string("the analysis was killed: ") + strsignal(WTERMSIG(status)))));
   return *std::move(answer);
 }
 

@@ -1,4 +1,5 @@
-// The worker as the agent runs it: this test program plays the agent, and re-executes itself as the worker.
+// The worker as the agent runs it: this test program plays the agent, and re-executes itself as the
+// worker.
 #include "agent/process/analyzer.h"
 #include "agent/process/confinement.h"
 #include "agent/process/worker.h"
@@ -11,8 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <functional>
 #include <fstream>
+#include <functional>
 
 namespace agent::process {
 namespace {
@@ -30,9 +31,7 @@ int status_after(const std::function<void()>& act) {
   return status;
 }
 
-bool killed_by(int status, int signal) {
-  return WIFSIGNALED(status) && WTERMSIG(status) == signal;
-}
+bool killed_by(int status, int signal) { return WIFSIGNALED(status) && WTERMSIG(status) == signal; }
 
 TEST(Confinement, LeavesMemoryAndOpenDescriptors) {
   int status = status_after([] {
@@ -74,8 +73,8 @@ TEST(Confinement, EndsWithinItsMemory) {
   GTEST_SKIP() << "sanitizer";
 #endif
   int status = status_after([] {
-    void* bytes = mmap(
-        nullptr, size_t{1} << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* bytes =
+        mmap(nullptr, size_t{1} << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     _exit(bytes == MAP_FAILED ? 42 : 0);
   });
 
@@ -83,7 +82,7 @@ TEST(Confinement, EndsWithinItsMemory) {
 }
 
 class AnalyzerTest : public testing::Test {
-protected:
+ protected:
   base::Result<BinaryInfo> analyse(const std::string& path) {
     base::Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     return analyzer_.analyse(file.get(), FactRequest{{"runtime.gopanic"}, {}, {}});

@@ -1,5 +1,5 @@
-// What agent/process reads from real Go programs, over every supported version, stripped or not. The expected
-// offsets are those of each version's own debug information.
+// What agent/process reads from real Go programs, over every supported version, stripped or not.
+// The expected offsets are those of each version's own debug information.
 #include "agent/process/analysis.h"
 #include "base/fd.h"
 #include "tests/programs/mapped_file.h"
@@ -14,19 +14,35 @@ FactRequest http_request() {
   return FactRequest{
       {"runtime.gopanic", "runtime.newproc1", "net/http.(*persistConn).roundTrip",
        "net/http.(*conn).serve", "net/http.no.such.function"},
-      {"runtime.g.goid", "runtime.g.atomicstatus", "runtime.g.m", "runtime.g.stack.lo",
-       "runtime.g.stack.hi", "runtime.g.sched.sp", "runtime.g.parentGoid", "runtime.g.gopc",
-       "runtime.g.startpc", "runtime.m.curg", "runtime.m.p", "runtime.m.procid",
-       "net/http.Request.Method", "net/http.Request.Host", "net/http.Request.ctx",
-       "net/http.persistConn.conn", "net.netFD.pfd.Sysfd", "net/url.URL.RawQuery",
-       "net/http.response.status", "runtime.g.no_such_field", "no/such.Type.field"},
+      {"runtime.g.goid",
+       "runtime.g.atomicstatus",
+       "runtime.g.m",
+       "runtime.g.stack.lo",
+       "runtime.g.stack.hi",
+       "runtime.g.sched.sp",
+       "runtime.g.parentGoid",
+       "runtime.g.gopc",
+       "runtime.g.startpc",
+       "runtime.m.curg",
+       "runtime.m.p",
+       "runtime.m.procid",
+       "net/http.Request.Method",
+       "net/http.Request.Host",
+       "net/http.Request.ctx",
+       "net/http.persistConn.conn",
+       "net.netFD.pfd.Sysfd",
+       "net/url.URL.RawQuery",
+       "net/http.response.status",
+       "runtime.g.no_such_field",
+       "no/such.Type.field"},
       {"*net.TCPConn", "net/http.Request", "*no/such.Type"}};
 }
 
 struct Expectation {
   std::string version;
   int minor;
-  uint64_t goid, atomicstatus, parent_goid, gopc, startpc, curg, p, procid, context, raw_query, status;
+  uint64_t goid, atomicstatus, parent_goid, gopc, startpc, curg, p, procid, context, raw_query,
+      status;
 };
 
 const Expectation kExpectations[] = {
@@ -46,7 +62,7 @@ BinaryInfo analysed(const std::string& path, const FactRequest& request = http_r
 }
 
 class BinaryFacts : public testing::TestWithParam<std::tuple<Expectation, std::string>> {
-protected:
+ protected:
   void SetUp() override {
     const auto& [expected, program] = GetParam();
     if (auto why = programs::why_absent(expected.version, program); !why.empty())

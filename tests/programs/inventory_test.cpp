@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 constexpr auto kPatience = std::chrono::seconds(15);
 
 class TemporaryDirectory {
-public:
+ public:
   TemporaryDirectory() {
     char name[] = "/tmp/sonde-inventory-XXXXXX";
     path_ = mkdtemp(name);
@@ -31,12 +31,12 @@ public:
   ~TemporaryDirectory() { fs::remove_all(path_); }
   const std::string& path() const { return path_; }
 
-private:
+ private:
   std::string path_;
 };
 
 class InventoryTest : public testing::Test {
-protected:
+ protected:
   void SetUp() override {
     for (auto [version, program] :
          {std::pair("1.26", "server-stripped"), {"1.26", "server-pie"}, {"1.22", "chi"}})
@@ -62,8 +62,8 @@ protected:
         if (event->process.process.key.pid == static_cast<uint32_t>(pid)) return event;
     return std::nullopt;
   }
-  RunningProgram run(
-      const char* version, const char* program, const std::vector<std::string>& variables = {}) {
+  RunningProgram
+  run(const char* version, const char* program, const std::vector<std::string>& variables = {}) {
     auto running = RunningProgram::start(programs::path_of(version, program), {}, variables);
     EXPECT_TRUE(running.ok()) << running.error().message;
     return *std::move(running);
@@ -93,7 +93,8 @@ TEST_F(InventoryTest, FindsWhatRunsAlready) {
 
 TEST_F(InventoryTest, SeesANewProcessWithin100Milliseconds) {
   start(options());
-  if (!inventory_->limitation().empty()) GTEST_SKIP() << "no BPF"; // nor perf events: limitation() says why
+  if (!inventory_->limitation().empty())
+    GTEST_SKIP() << "no BPF"; // nor perf events: limitation() says why
   for (int round = 0; round < 5; ++round) {
     auto before = Clock::now();
     RunningProgram server = run("1.26", "server-stripped");
@@ -276,8 +277,7 @@ TEST_F(InventoryTest, ManyThatStartAndEndAtOnceLeaveNothingBehind) {
   ASSERT_TRUE(next_of(last.pid()));
   std::map<uint32_t, int> open;
   while (auto event = events_.pop_for(std::chrono::milliseconds(200)))
-    open[event->process.process.key.pid] +=
-        event->kind == InventoryEvent::Kind::kAppeared ? 1 : -1;
+    open[event->process.process.key.pid] += event->kind == InventoryEvent::Kind::kAppeared ? 1 : -1;
   for (const auto& [pid, count] : open) EXPECT_LE(count, 1) << pid;
 }
 

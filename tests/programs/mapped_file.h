@@ -14,7 +14,7 @@
 namespace programs {
 
 class MappedFile {
-public:
+ public:
   explicit MappedFile(const std::string& path) {
     base::Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     struct stat status {};
@@ -30,7 +30,7 @@ public:
 
   std::span<const uint8_t> bytes() const { return {static_cast<const uint8_t*>(bytes_), size_}; }
 
-private:
+ private:
   void* bytes_ = nullptr;
   size_t size_ = 0;
 };

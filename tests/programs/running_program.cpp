@@ -87,8 +87,8 @@ base::Result<RunningProgram> RunningProgram::start(
   size_t end = program.first_line_.find(' ', kListening.size());
   program.address_ = program.first_line_.substr(kListening.size(), end - kListening.size());
   size_t colon = program.address_.rfind(':');
-  program.port_ = static_cast<uint16_t>(
-      std::strtoul(program.address_.c_str() + colon + 1, nullptr, 10));
+  program.port_ =
+      static_cast<uint16_t>(std::strtoul(program.address_.c_str() + colon + 1, nullptr, 10));
   return program;
 }
 

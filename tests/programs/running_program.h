@@ -15,14 +15,15 @@ namespace programs {
 // build/<preset>/programs/go<version>/<name>: path_of("1.26", "server-stripped").
 std::string path_of(std::string_view go_version, std::string_view name);
 
-// Empty when the program is there; otherwise why not ("no network"), for GTEST_SKIP. A program that was never built
-// is a mistake of the caller and says "not built".
+// Empty when the program is there; otherwise why not ("no network"), for GTEST_SKIP. A program that
+// was never built is a mistake of the caller and says "not built".
 std::string why_absent(std::string_view go_version, std::string_view name);
 
 class RunningProgram {
-public:
-  // Starts it and waits (10 s) for its line "listening <address> …". It dies with this object, and with the thread
-  // that called start(). `environment` holds NAME=value, added to ours. PROGRAM_NOT_READY when the line does not come.
+ public:
+  // Starts it and waits (10 s) for its line "listening <address> …". It dies with this object, and
+  // with the thread that called start(). `environment` holds NAME=value, added to ours.
+  // PROGRAM_NOT_READY when the line does not come.
   static base::Result<RunningProgram> start(
       const std::string& path, const std::vector<std::string>& arguments = {},
       const std::vector<std::string>& environment = {});
@@ -37,7 +38,7 @@ public:
   void kill(int signal); // and nothing else: the object still waits for its end
   void stop();           // SIGKILL, and waits; may be called twice
 
-private:
+ private:
   RunningProgram() = default;
   pid_t pid_ = -1;
   int output_ = -1; // kept open: a program that prints must not get SIGPIPE
