@@ -15,8 +15,6 @@ bool is_running(SessionState state) {
   return state == Session::SCHEDULED || state == Session::STARTING || state == Session::ACTIVE;
 }
 
-bool accepts_results(SessionState state) { return is_running(state) || state == Session::STOPPING; }
-
 bool may_become(SessionState from, SessionState to) {
   switch (from) {
   case Session::SCHEDULED:
@@ -47,7 +45,10 @@ SessionStep next_step(const SessionProgress& now, SessionState ending) {
   if (!is_running(now.state)) return {now.state, "", ending};
   if (now.expired) return {Session::STOPPING, "its time is over", Session::EXPIRED};
   if (now.hosts > 0 && now.refused == now.hosts)
-    return {Session::STOPPING, "every host refused it", Session::FAILED};
+    return {
+        Session::STOPPING,
+        now.refusal.empty() ? "every host refused it" : "every host refused it: " + now.refusal,
+        Session::FAILED};
   if (now.active > 0 && now.state != Session::ACTIVE) return {Session::ACTIVE, "", ending};
   if (now.hosts > 0 && now.state == Session::SCHEDULED) return {Session::STARTING, "", ending};
   return {now.state, "", ending};

@@ -18,8 +18,6 @@ using SessionState = sonde::v1::Session::State;
 bool is_final(SessionState state);
 // Agents hold it: SCHEDULED, STARTING, ACTIVE.
 bool is_running(SessionState state);
-// Spans are still accepted: running, or STOPPING.
-bool accepts_results(SessionState state);
 bool may_become(SessionState from, SessionState to);
 
 // How a session across the fleet stands, for the transitions that happen by themselves.
@@ -31,6 +29,7 @@ struct SessionProgress {
   int active = 0;              // ACTIVE or PARTIAL
   int waiting = 0;             // not heard of yet, or applying, or removing
   int refused = 0;             // REJECTED
+  std::string refusal;         // the reason most of them gave
 };
 struct SessionStep {
   SessionState state = sonde::v1::Session::SCHEDULED; // the same as before: nothing to do

@@ -26,7 +26,8 @@ struct Assignee {
 Result<std::vector<Assignee>>
 find_assignees(Transaction& tx, const std::vector<std::string>& agent_ids);
 
-// May this agent report for this session: assigned, and the session accepts results.
+// May this agent report for this session: assigned, and the session is not over, or for no longer
+// than kLateResultsMax; nothing more for one that was cancelled.
 Result<bool>
 accepts_results_of(Transaction& tx, std::string_view session_id, std::string_view agent_id);
 

@@ -11,5 +11,7 @@ enum class ChangeKind { kSession, kSamplingRule, kOffsetTable, kAgent };
 Result<void> record_change(Transaction& tx, ChangeKind kind, std::string_view key);
 
 std::string_view name_of(ChangeKind kind);
+// Nothing for a name that this binary does not know.
+std::optional<ChangeKind> change_kind_named(std::string_view name);
 
 } // namespace controlplane::store

@@ -10,14 +10,19 @@ namespace {
 using base::Code;
 using base::Error;
 
-std::string with_connect_timeout(const std::string& database_url) {
-  const auto seconds = kConnectTimeout.count();
-  if (database_url.find("connect_timeout") != std::string::npos) return database_url;
-  bool is_url =
-      database_url.rfind("postgres://", 0) == 0 || database_url.rfind("postgresql://", 0) == 0;
-  if (!is_url) return fmt::format("{} connect_timeout={}", database_url, seconds);
-  char separator = database_url.find('?') == std::string::npos ? '?' : '&';
-  return fmt::format("{}{}connect_timeout={}", database_url, separator, seconds);
+// What an operator wrote into the address stays as it is.
+std::string with_timeouts(const std::string& database_url) {
+  const bool is_url =
+      database_url.starts_with("postgres://") || database_url.starts_with("postgresql://");
+  std::string url = database_url;
+  auto add = [&](std::string_view name, int64_t value) {
+    if (url.find(std::string(name) + "=") != std::string::npos) return;
+    char separator = !is_url ? ' ' : url.find('?') == std::string::npos ? '?' : '&';
+    url += fmt::format("{}{}={}", separator, name, value);
+  };
+  add("connect_timeout", kConnectTimeout.count());
+  add("tcp_user_timeout", std::chrono::milliseconds(kTcpTimeout).count());
+  return url;
 }
 
 // A lost connection must be seen: libpqxx 6 would open a new one and lose what the session had set.
@@ -84,7 +89,7 @@ Failure failure_of_exception() {
 
 base::Result<std::unique_ptr<Connection>> connect(const ConnectionOptions& options) {
   try {
-    auto connection = std::make_unique<Connection>(with_connect_timeout(options.database_url));
+    auto connection = std::make_unique<Connection>(with_timeouts(options.database_url));
     stay_closed_when_lost(connection->pq);
     pqxx::nontransaction setup(connection->pq);
     setup.exec(fmt::format(

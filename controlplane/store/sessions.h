@@ -29,6 +29,8 @@ Result<CreatedSession> create_session(Transaction& tx, const NewSession& request
 
 // With its summary. SESSION_NOT_FOUND.
 Result<sonde::v1::Session> find_session(Transaction& tx, std::string_view session_id);
+// The same without summary, and locked until the end of the transaction: to change what was read.
+Result<sonde::v1::Session> lock_session(Transaction& tx, std::string_view session_id);
 
 // Newest first. Filter fields: state, created_by, display_name, create_time, expire_time.
 // INVALID_FILTER, INVALID_PAGE_TOKEN, PAGE_SIZE_NEGATIVE.

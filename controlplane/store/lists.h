@@ -1,0 +1,34 @@
+// Of the store's bodies only: filters and pages as SQL.
+#pragma once
+
+#include "controlplane/model/filter.h"
+#include "controlplane/store/transaction.h"
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace controlplane::store {
+
+// A field of a list's filter, and the SQL expression that it is.
+struct FilterColumn {
+  model::FilterField field;
+  std::string_view expression;
+};
+
+// " and created_by = $3 and …" with its parameters appended to `parameters`: values are never part
+// of the text. INVALID_FILTER.
+Result<std::string> filter_conditions(
+    std::string_view filter, std::span<const FilterColumn> columns,
+    std::vector<Parameter>& parameters);
+
+// Adds a parameter and answers its name, "$7".
+std::string add_parameter(std::vector<Parameter>& parameters, Parameter value);
+
+// ETAG_MISMATCH (ABORTED) when `sent` is neither empty nor the etag that the resource has.
+Result<> check_etag(std::string_view current, std::string_view sent);
+
+base::Error request_id_reused();
+
+} // namespace controlplane::store
