@@ -101,8 +101,20 @@ Result<std::vector<v1::SessionHost>> hosts_of(Context& context, const std::strin
       &v1::ListSessionHostsResponse::hosts);
 }
 
+// Hosts that have not said yet how it went.
+int undecided_hosts(const v1::Session& session) {
+  int hosts = 0;
+  for (const auto& count : session.summary().states())
+    if (count.state() == v1::AssignmentStatus::PENDING ||
+        count.state() == v1::AssignmentStatus::SENT ||
+        count.state() == v1::AssignmentStatus::APPLYING)
+      hosts += count.hosts();
+  return hosts;
+}
+
 bool is_starting(const v1::Session& session) {
-  return session.state() == v1::Session::SCHEDULED || session.state() == v1::Session::STARTING;
+  if (has_ended(session) || session.state() == v1::Session::STOPPING) return false;
+  return session.summary().hosts() == 0 || undecided_hosts(session) > 0;
 }
 
 std::string status_line(const v1::Session& session) {
@@ -112,8 +124,12 @@ std::string status_line(const v1::Session& session) {
 
 Result<v1::Session>
 wait_until_started(Context& context, v1::Session session, std::chrono::nanoseconds patience) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (is_starting(session) && std::chrono::steady_clock::now() < deadline) {
+  const auto start = std::chrono::steady_clock::now();
+  while (is_starting(session) && std::chrono::steady_clock::now() - start < patience) {
+    // Hosts are chosen at once: where there is none now, one would have to appear.
+    if (session.summary().hosts() == 0 &&
+        std::chrono::steady_clock::now() - start > limits::kWaitForHosts)
+      break;
     context.progress.show(status_line(session));
     std::this_thread::sleep_for(limits::kPollInterval);
     session = TRY(context.client.get_session(session.id()));

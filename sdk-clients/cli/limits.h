@@ -14,6 +14,7 @@ inline constexpr size_t kSuggestionEditsMax = 3;
 inline constexpr std::chrono::milliseconds kPollInterval{100};
 // `session run` waits so long for its probes, if not told otherwise.
 inline constexpr std::chrono::seconds kWaitForActive{30};
+inline constexpr std::chrono::seconds kWaitForHosts{2};
 inline constexpr size_t kTerminalColumnsDefault = 120;
 inline constexpr size_t kBarColumnsMin = 12;
 inline constexpr size_t kBarColumnsMax = 48;
