@@ -116,16 +116,26 @@ Result<void> write_export_cursor(
   return {};
 }
 
-Result<int64_t> delete_delivered(Transaction& tx) {
-  const Rows rows = TRY(tx.exec(
-      "delete from export_batches b where not exists ("
+namespace {
+
+// Oldest first and some at a time: what one destination does not fetch keeps only itself.
+constexpr int kDeleteMax = 5000;
+
+Result<void> delete_delivered(Transaction& tx) {
+  TRY(tx.exec(
+      "delete from export_batches b where b.id in "
+      "(select id from export_batches order by xid, id limit $1::int) and not exists ("
       "  select from unnest(b.destinations) as d left join export_cursors c on c.destination = d"
       "  where c.destination is null or not " +
-      std::string(kHas) + ")"));
-  return rows.affected();
+          std::string(kHas) + ")",
+      kDeleteMax));
+  return {};
 }
 
-Result<int64_t> bound_export(Transaction& tx, int64_t bytes_max) {
+Result<uint64_t> drop_oldest(Transaction& tx, int64_t bytes_max) {
+  const Rows waiting =
+      TRY(tx.exec("select coalesce(sum(bytes), 0)::bigint as n from export_batches"));
+  if (waiting.front().integer("n") <= bytes_max) return uint64_t{0};
   const Rows rows = TRY(tx.exec(
       R"(with doomed as (
            select id from (select id, sum(bytes) over (order by xid desc, id desc) as newer
@@ -144,7 +154,23 @@ Result<int64_t> bound_export(Transaction& tx, int64_t bytes_max) {
            from missed where missed.destination = c.destination returning missed.spans)
          select coalesce(sum(spans), 0)::bigint as spans from counted)",
       bytes_max));
-  return rows.front().integer("spans");
+  return static_cast<uint64_t>(rows.front().integer("spans"));
+}
+
+} // namespace
+
+Result<DroppedSpans> clean_exports(Transaction& tx, int64_t bytes_max) {
+  DroppedSpans dropped;
+  const Rows mine = TRY(tx.exec(
+      "select pg_try_advisory_xact_lock(hashtextextended('sonde export cleaning', 0)) as mine"));
+  if (mine.front().boolean("mine")) {
+    TRY(delete_delivered(tx));
+    dropped.now = TRY(drop_oldest(tx, bytes_max));
+  }
+  const Rows ever =
+      TRY(tx.exec("select coalesce(sum(dropped_spans), 0)::bigint as n from export_cursors"));
+  dropped.ever = static_cast<uint64_t>(ever.front().integer("n"));
+  return dropped;
 }
 
 Result<std::vector<ExportTotals>> find_export_totals(Transaction& tx) {

@@ -57,11 +57,14 @@ Result<void> write_export_cursor(
     Transaction& tx, std::string_view destination, const ExportCursor& cursor,
     const ExportProgress& progress);
 
-// Deletes what all its destinations have. Answers how many batches went.
-Result<int64_t> delete_delivered(Transaction& tx);
-// When more than `bytes_max` of payload waits, deletes the oldest until it does not, and counts
-// their spans as dropped for the destinations that have not got them. Answers the spans dropped.
-Result<int64_t> bound_export(Transaction& tx, int64_t bytes_max);
+struct DroppedSpans {
+  uint64_t now = 0;
+  uint64_t ever = 0; // of all destinations
+};
+// Deletes what all its destinations have; when more than `bytes_max` (uncompressed) still waits,
+// deletes the oldest until it does not, and counts its spans as dropped for the destinations that
+// have not got them. Does nothing while another replica does it.
+Result<DroppedSpans> clean_exports(Transaction& tx, int64_t bytes_max);
 
 // Of all destinations that ever were.
 struct ExportTotals {
