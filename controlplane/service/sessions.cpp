@@ -71,12 +71,10 @@ Result<Session> update_session(
     const Caller& caller, const sonde::v1::UpdateSessionRequest& request, Services& services) {
   const auto& changes = request.session();
   return services.pool.transaction([&](Transaction& tx) -> Result<Session> {
-    auto current = TRY(store::find_session(tx, changes.id()));
+    auto current = TRY(store::lock_session(tx, changes.id()));
     auto updated =
         TRY(model::update_session(current, changes, request.update_mask(), now(services)));
-    // Without an etag of the caller's, the one just read guards against a change in between.
-    const auto& etag = changes.etag().empty() ? current.etag() : changes.etag();
-    TRY(store::write_session(tx, updated, etag));
+    TRY(store::write_session(tx, updated, changes.etag()));
     TRY(audit(tx, caller, "SessionService/UpdateSession", resource(changes.id())));
     return store::find_session(tx, changes.id());
   });

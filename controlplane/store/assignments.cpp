@@ -6,7 +6,6 @@
 #include "controlplane/model/validation.h"
 #include "controlplane/store/changes.h"
 #include "controlplane/store/keyset.h"
-#include "controlplane/store/limits.h"
 #include "controlplane/store/session_rows.h"
 
 #include <limits>
@@ -73,17 +72,6 @@ find_assignees(Transaction& tx, const std::vector<std::string>& agent_ids) {
            agent_ids.empty(), agent_ids)))
     assignees.push_back({row.text("session_id"), row.text("agent_id")});
   return assignees;
-}
-
-Result<bool>
-accepts_results_of(Transaction& tx, std::string_view session_id, std::string_view agent_id) {
-  if (!is_uuid(session_id) || !is_uuid(agent_id)) return false;
-  auto rows = TRY(tx.exec(
-      "select from assignment_statuses a join sessions s on s.id = a.session_id "
-      "where a.session_id = $1 and a.agent_id = $2 and s.state <> 'CANCELLED' "
-      "and (s.end_time is null or s.end_time > now() - $3 * interval '1 second')",
-      session_id, agent_id, kLateResultsMax.count()));
-  return !rows.empty();
 }
 
 Result<int64_t> write_statuses(Transaction& tx, const std::vector<StatusUpdate>& updates) {

@@ -26,11 +26,6 @@ struct Assignee {
 Result<std::vector<Assignee>>
 find_assignees(Transaction& tx, const std::vector<std::string>& agent_ids);
 
-// May this agent report for this session: assigned, and the session is not over, or for no longer
-// than kLateResultsMax; nothing more for one that was cancelled.
-Result<bool>
-accepts_results_of(Transaction& tx, std::string_view session_id, std::string_view agent_id);
-
 struct StatusUpdate {
   std::string session_id;
   std::string agent_id;

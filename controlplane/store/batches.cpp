@@ -1,5 +1,6 @@
 #include "controlplane/store/batches.h"
 
+#include "controlplane/store/limits.h"
 #include "sonde/v1/session.pb.h"
 
 #include <algorithm>
@@ -73,8 +74,9 @@ find_result_route(Transaction& tx, std::string_view session_id, std::string_view
   const Rows rows = TRY(tx.exec(
       R"(select s.spec, a.hostname from assignment_statuses w
          join sessions s on s.id = w.session_id left join agents a on a.id = w.agent_id
-         where w.session_id = $1::uuid and w.agent_id = $2::uuid)",
-      session_id, agent_id));
+         where w.session_id = $1::uuid and w.agent_id = $2::uuid and s.state <> 'CANCELLED'
+           and (s.end_time is null or s.end_time > now() - make_interval(secs => $3)))",
+      session_id, agent_id, kLateResultsMax.count()));
   ResultRoute route;
   if (rows.empty()) return route;
   sonde::v1::Session session;

@@ -15,8 +15,10 @@ namespace controlplane::store {
 
 // Where the results of a session go.
 struct ResultRoute {
-  bool accepted = false; // the agent is assigned and the session takes results
-  bool keep = true;      // spans stay in the store
+  // The agent is assigned, and the session is not over, or for no longer than kLateResultsMax; a
+  // cancelled one takes nothing more.
+  bool accepted = false;
+  bool keep = true; // spans stay in the store
   std::vector<std::string> destinations;
   std::string hostname; // of the agent, as it is enrolled
 };

@@ -1,9 +1,11 @@
 #include "controlplane/store/session_rows.h"
 
 #include "controlplane/model/summary.h"
+#include "controlplane/store/batches.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 namespace controlplane::store {
@@ -35,6 +37,29 @@ Result<> add_usage(
     AssignmentStatus status;
     if (status.ParseFromString(row.bytes("status")) && status.has_usage())
       model::add_usage(*summaries[row.text("session_id")].mutable_usage(), status.usage());
+  }
+  return {};
+}
+
+// A host tells of a loss twice: in its status at once, and with its results for good. They count
+// the same thing, so the larger number is the truth.
+void raise_losses(sonde::v1::Usage& usage, std::map<std::string, uint64_t> losses) {
+  for (const auto& loss : usage.losses())
+    losses[loss.reason()] = std::max(losses[loss.reason()], loss.count());
+  usage.clear_losses();
+  for (const auto& [reason, count] : losses) {
+    auto* loss = usage.add_losses();
+    loss->set_reason(reason);
+    loss->set_count(count);
+  }
+}
+
+Result<> add_totals(
+    Transaction& tx, std::map<std::string, sonde::v1::SessionSummary>& summaries,
+    const std::vector<std::string>& ids) {
+  for (const auto& [id, totals] : TRY(find_session_totals(tx, ids))) {
+    summaries[id].set_spans(totals.spans);
+    if (!totals.losses.empty()) raise_losses(*summaries[id].mutable_usage(), totals.losses);
   }
   return {};
 }
@@ -82,10 +107,9 @@ Result<> add_summaries(Transaction& tx, std::vector<Session>& sessions, Detail d
   std::map<std::string, sonde::v1::SessionSummary> summaries;
   for (const auto& id : ids) summaries[id] = model::roll_up(counts[id]);
   if (detail == Detail::kWithUsage) TRY(add_usage(tx, summaries, ids));
+  TRY(add_totals(tx, summaries, ids));
   for (Session& session : sessions) *session.mutable_summary() = std::move(summaries[session.id()]);
   return {};
 }
-
-Result<> delete_results_of(Transaction&, std::string_view) { return {}; }
 
 } // namespace controlplane::store

@@ -22,7 +22,4 @@ base::Error session_not_found(std::string_view session_id);
 enum class Detail { kCounts, kWithUsage };
 Result<> add_summaries(Transaction& tx, std::vector<sonde::v1::Session>& sessions, Detail detail);
 
-// Spans, counts and what waits for export.
-Result<> delete_results_of(Transaction& tx, std::string_view session_id);
-
 } // namespace controlplane::store

@@ -5,6 +5,7 @@
 #include "controlplane/model/desired_state.h"
 #include "controlplane/model/page_token.h"
 #include "controlplane/model/validation.h"
+#include "controlplane/store/batches.h"
 #include "controlplane/store/changes.h"
 #include "controlplane/store/keyset.h"
 #include "controlplane/store/lists.h"
@@ -208,7 +209,7 @@ Result<> delete_session(Transaction& tx, std::string_view session_id, std::strin
         "SESSION_RUNNING",
         fmt::format(
             "the session is {}: stop or cancel it first", Session::State_Name(current.state())));
-  TRY(delete_results_of(tx, session_id));
+  TRY(delete_session_results(tx, session_id));
   TRY(tx.exec("delete from sessions where id = $1", session_id));
   return record_change(tx, ChangeKind::kSession, session_id);
 }

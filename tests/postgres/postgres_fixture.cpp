@@ -49,8 +49,8 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::string& log) {
   if (child != 0) return child;
   drop_root();
   prctl(PR_SET_PDEATHSIG, SIGQUIT);
-  if (!freopen(log.c_str(), "a", stdout)) _exit(126);
-  dup2(1, 2);
+  int output = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+  if (output < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0) _exit(126);
   if (chdir("/") != 0) _exit(126);
   execv(argv[0], argv.data());
   _exit(127);
@@ -67,10 +67,11 @@ void start_janitor(const std::string& directory) {
   }
   setsid();
   signal(SIGINT, SIG_IGN);
+  int null = open("/dev/null", O_RDWR); // not freopen: that would write the parent's buffer again
   dup2(ends[0], 0);
+  dup2(null, 1);
+  dup2(null, 2);
   for (int fd = 3; fd < 1024; ++fd) close(fd);
-  freopen("/dev/null", "w", stdout);
-  freopen("/dev/null", "w", stderr);
   std::string script = fmt::format(
       "read x; if [ -r {0}/data/postmaster.pid ]; then read pid <{0}/data/postmaster.pid; "
       "kill -QUIT $pid; for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 $pid 2>/dev/null || break; "

@@ -1,6 +1,7 @@
 #include "controlplane/store/sessions.h"
 
 #include "controlplane/store/assignments.h"
+#include "controlplane/store/batches.h"
 #include "tests/postgres/matchers.h"
 #include "tests/postgres/postgres_fixture.h"
 
@@ -382,14 +383,15 @@ TEST_F(Sessions, TakeResultsOnlyFromTheirAgentsAndNotForever) {
   auto agent = add_agent(*pool);
   assign(id, {agent});
   auto accepts = [&](const std::string& session, const std::string& from) {
-    return *pool->transaction(
-        [&](Transaction& tx) { return accepts_results_of(tx, session, from); });
+    auto route =
+        pool->transaction([&](Transaction& tx) { return find_result_route(tx, session, from); });
+    EXPECT_THAT(route, IsOk());
+    return route->accepted;
   };
 
   EXPECT_TRUE(accepts(id, agent));
   EXPECT_FALSE(accepts(id, add_agent(*pool)));
   EXPECT_FALSE(accepts(base::new_uuid(), agent));
-  EXPECT_FALSE(accepts("x", "y"));
   ASSERT_THAT(stop(id), IsOk());
   advance(0ms);
   ASSERT_EQ(state(id), Session::SUCCEEDED);
@@ -471,6 +473,39 @@ TEST_F(Sessions, ShowHostsThatWentOfflineAndForgetNoRefusal) {
   EXPECT_EQ(summary.states(0).state(), AssignmentStatus::REJECTED);
   EXPECT_EQ(summary.states(1).state(), AssignmentStatus::OFFLINE);
   EXPECT_EQ(summary.processes(), 0);
+}
+
+TEST_F(Sessions, CountSpansOnceAndLossesByTheLargerOfTwoReports) {
+  auto id = new_session();
+  auto agent = add_agent(*pool);
+  assign(id, {agent});
+  AssignmentStatus status;
+  status.set_state(AssignmentStatus::ACTIVE);
+  for (auto [reason, count] : {std::pair{"RING_FULL", 5}, {"HEAD_TRUNCATED", 1}}) {
+    auto* loss = status.mutable_usage()->add_losses();
+    loss->set_reason(reason);
+    loss->set_count(static_cast<uint64_t>(count));
+  }
+  auto written = pool->transaction([&](Transaction& tx) -> Result<> {
+    TRY(write_statuses(tx, {{id, agent, status}}));
+    return add_session_counts(
+        tx, {{id, agent, "", 40},
+             {id, agent, "", 2},
+             {id, agent, "RING_FULL", 3},
+             {id, agent, "SPOOL_FULL", 7}});
+  });
+  ASSERT_THAT(written, IsOk());
+
+  auto summary = get(id)->summary();
+
+  EXPECT_EQ(summary.spans(), 42u);
+  std::map<std::string, uint64_t> losses;
+  for (const auto& loss : summary.usage().losses()) losses[loss.reason()] = loss.count();
+  EXPECT_THAT(
+      losses, testing::UnorderedElementsAre(
+                  testing::Pair("RING_FULL", 5), testing::Pair("HEAD_TRUNCATED", 1),
+                  testing::Pair("SPOOL_FULL", 7)));
+  EXPECT_EQ(list(1)->sessions(0).summary().spans(), 42u);
 }
 
 TEST_F(Sessions, AreLiveUntilTheyAreOver) {
