@@ -3,6 +3,7 @@
 #include "agent/app/host.h"
 #include "agent/app/limits.h"
 #include "agent/plan/facts.h"
+#include "agent/process/live_check.h"
 #include "base/log.h"
 
 namespace agent::app {
@@ -70,7 +71,7 @@ Agent::Agent(
   probe_thread_ = std::make_unique<ProbeThread>(
       features_,
       event_thread_->ring_reader(),
-      probe::LiveCheck(),
+      process::check_live,
       std::move(policy),
       clock_,
       ProbeOutputs{

@@ -276,6 +276,7 @@ ProbePlan make_plan(
 }
 
 Reason::Code reason_code(std::string_view reason) {
+  if (reason == "PROCESS_GONE") return Reason::NO_MATCHING_PROCESS;
   if (reason == "NO_SITE") return Reason::PROBE_UNSUPPORTED;
   if (reason == "ANALYSIS_FAILED" || reason == "BINARY_MALFORMED") return Reason::BINARY_UNSUPPORTED;
   if (reason == "PERMISSION_DENIED") return Reason::KERNEL_UNSUPPORTED;

@@ -29,7 +29,7 @@ base::Result<> verify_sites(uint32_t pid, std::span<const plan::FunctionSite> si
   base::Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) {
     auto error = base::errno_error("open " + path, errno);
-    error.reason = errno == ENOENT ? "NO_MATCHING_PROCESS" : "INTERNAL";
+    error.reason = errno == ENOENT ? "PROCESS_GONE" : "INTERNAL";
     return error;
   }
   for (const auto& site : sites) TRY(verify_site(file, site));

@@ -8,9 +8,17 @@ enum {
 	HEAD_LOOK_BYTES = 16, /* the longest registered method has 17 letters; HTTP servers see a dozen of them */
 };
 
-/* A token of capital letters and a space. `PRI ` is the preface of HTTP/2. */
-static __always_inline bool looks_like_request(const __u8 bytes[HEAD_LOOK_BYTES])
+struct head_look {
+	__u8 bytes[HEAD_LOOK_BYTES];
+};
+
+/* A token of capital letters and a space. `PRI ` is the preface of HTTP/2. A global function: the verifier looks at its
+ * loop once and not on every path to it, which halves the time that loading takes. */
+__attribute__((noinline)) int find_request_line(const struct head_look *look)
 {
+	if (!look)
+		return 0;
+	const __u8 *bytes = look->bytes;
 	const __u32 *first = (const __u32 *)bytes;
 	switch (*first) {
 	case 0x20544547: /* "GET " */
@@ -20,16 +28,21 @@ static __always_inline bool looks_like_request(const __u8 bytes[HEAD_LOOK_BYTES]
 	case 0x454c4544: /* "DELE" */
 	case 0x43544150: /* "PATC" */
 	case 0x4954504f: /* "OPTI" */
-		return true;
+		return 1;
 	case 0x20495250: /* "PRI " */
-		return false;
+		return 0;
 	}
 	for (int i = 0; i < HEAD_LOOK_BYTES; i++) {
 		if (bytes[i] == ' ')
 			return i >= 2 && i + 1 < HEAD_LOOK_BYTES &&
 			       (bytes[i + 1] == '/' || bytes[i + 1] == '*' || bytes[i + 1] == 'h');
 		if ((bytes[i] < 'A' || bytes[i] > 'Z') && bytes[i] != '-')
-			return false;
+			return 0;
 	}
-	return false;
+	return 0;
+}
+
+static __always_inline bool looks_like_request(const __u8 bytes[HEAD_LOOK_BYTES])
+{
+	return find_request_line((const struct head_look *)bytes);
 }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <ctime>
 #include <set>
 #include <string_view>
 #include <thread>
@@ -69,6 +70,12 @@ uint64_t hits_of(uint32_t program) {
     for (const auto& use : per_cpu) hits += use.hits;
   }
   return hits;
+}
+
+std::chrono::milliseconds cpu_time() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::milliseconds(time.tv_sec * 1000 + time.tv_nsec / 1'000'000);
 }
 
 bool eventually(std::chrono::milliseconds within, const std::function<bool()>& condition) {

@@ -22,6 +22,9 @@ BpfObjects count_objects();
 // Hits of a program (enum program_id), of whichever agent has programs loaded.
 uint64_t hits_of(uint32_t program);
 
+// CPU time of this process: what a step costs, whatever else the machine does.
+std::chrono::milliseconds cpu_time();
+
 // Asks every 5 ms until it is true or the time is over.
 bool eventually(std::chrono::milliseconds within, const std::function<bool()>& condition);
 

@@ -422,7 +422,7 @@ TEST_P(HttpServerTest, SamplesByRatioAndKeepsWhatReachesTheThreshold) {
     EXPECT_EQ(exchange.threshold, agent::plan::threshold_of(0.25));
     EXPECT_GE(exchange.randomness, exchange.threshold);
   }
-  EXPECT_EQ(captured->use().losses["NOT_SAMPLED"], 2000 - all.size());
+  EXPECT_EQ(captured->use().losses["SAMPLED_OUT"], 2000 - all.size());
 }
 
 TEST_P(HttpServerTest, LimitsByRate) {

@@ -2,6 +2,7 @@
 
 #include "agent/plan/facts.h"
 #include "agent/process/analysis.h"
+#include "agent/process/live_check.h"
 #include "base/fd.h"
 #include "tests/programs/mapped_file.h"
 
@@ -39,12 +40,14 @@ base::Result<agent::process::GoProcess> go_process_of(const programs::RunningPro
   go.process.key.start_ticks = start_ticks_of(program.pid());
   go.process.executable = "/app/server";
   go.process.service = "server";
-  go.binary = std::make_shared<agent::process::BinaryInfo>(
-      TRY(agent::process::analyse(file.bytes(), agent::plan::all_facts())));
+  go.binary = std::make_shared<agent::process::BinaryInfo>(TRY(agent::process::analyse(
+      file.bytes(),
+      agent::process::merged(agent::plan::all_facts(), agent::process::live_check_facts()))));
   return go;
 }
 
-std::string http_get(const std::string& address, const std::string& target, const std::string& headers) {
+std::string
+http_get(const std::string& address, const std::string& target, const std::string& headers) {
   const auto colon = address.rfind(':');
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -54,7 +57,8 @@ std::string http_get(const std::string& address, const std::string& target, cons
   const timeval timeout{5, 0};
   setsockopt(socket_fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   if (connect(socket_fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) != 0) return "";
-  const auto request = "GET " + target + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" + headers + "\r\n";
+  const auto request =
+      "GET " + target + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" + headers + "\r\n";
   if (send(socket_fd.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
   std::string answer;
   std::array<char, 4096> buffer{};
