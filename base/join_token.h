@@ -11,6 +11,10 @@
 
 namespace base {
 
+// A name that the certificate of every sonded carries: agents look for it whatever address they dial, since the
+// authority of the join token signs servers of one installation only.
+inline constexpr std::string_view kControlPlaneName = "sonded";
+
 struct JoinToken {
   std::string authority_sha256; // 32 raw bytes
   std::string secret;           // 32 raw bytes

@@ -35,6 +35,8 @@ struct Options {
   // A join token (base/join_token.h), for the first start; empty when there is none.
   std::string join_token;
   std::string hostname;
+  // How long open() keeps trying to enroll while no control plane answers.
+  std::chrono::seconds enroll_timeout{60};
 };
 
 // The credential in the state directory. NOT_ENROLLED when there is none; CERTIFICATE_EXPIRED when
@@ -59,8 +61,8 @@ read_join_token(const std::filesystem::path& file, std::string_view value);
 // Thread-safe.
 class Identity {
  public:
-  // load(), or enroll() when there is a join token and nothing valid to load. `renewed` is called
-  // from the renewal thread after each renewal.
+  // load(), or enroll() when there is nothing valid to load; a join token other than the one that was traded last
+  // always enrolls anew. `renewed` is called from the renewal thread after each renewal. Blocks.
   static base::Result<std::unique_ptr<Identity>>
   open(Options options, const base::Clock& clock, std::function<void()> renewed = {});
   ~Identity();
@@ -68,6 +70,8 @@ class Identity {
   Identity& operator=(const Identity&) = delete;
 
   std::shared_ptr<const Credential> credential() const;
+  // Replaces `renewed`.
+  void on_renewed(std::function<void()> renewed);
   // Asks for a renewal now instead of at half life.
   void renew_soon();
   // The last renewal's failure, for the log and the tests; empty after a success.
@@ -78,16 +82,15 @@ class Identity {
       Options options, const base::Clock& clock, std::function<void()> renewed, Credential first);
   void run();
   base::Result<> renew();
-  base::Nanoseconds next_renewal_locked() const;
+  base::Nanoseconds until_renewal_locked() const;
 
   const Options options_;
   const base::Clock& clock_;
-  const std::function<void()> renewed_;
   mutable std::mutex mutex_;
+  std::function<void()> renewed_;
   std::condition_variable changed_;
   std::shared_ptr<const Credential> credential_;
   std::string renewal_error_;
-  base::Nanoseconds retry_delay_{};
   base::Nanoseconds retry_at_{}; // boot time; zero when the last renewal went well
   bool renew_now_ = false;
   bool stopping_ = false;

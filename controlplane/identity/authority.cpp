@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/hex.h"
+#include "base/join_token.h"
 #include "controlplane/identity/limits.h"
 
 #include <fcntl.h>
@@ -117,13 +118,14 @@ Result<Authority> Authority::open(Options options, const base::Clock& clock, boo
   return Authority(std::move(options), clock, *std::move(key), *std::move(certificate));
 }
 
-Result<ServerCertificate> Authority::issue_server(const std::vector<std::string>& names) const {
+Result<ServerCertificate> Authority::issue_server(std::vector<std::string> names) const {
+  names.emplace_back(base::kControlPlaneName);
   PrivateKey key = TRY(PrivateKey::generate());
   base::Nanoseconds now = clock_->wall_time();
   CertificateTemplate what{
       .common_name = "sonded",
       .uris = {"spiffe://" + options_.trust_domain + "/sonded"},
-      .dns_names = names,
+      .dns_names = std::move(names),
       .not_before = now - kClockSkew,
       .not_after = std::min(now + kServerCertificateLifetime, certificate_.not_after()),
       .kind = CertificateTemplate::Kind::kServer};
@@ -134,12 +136,13 @@ Result<ServerCertificate> Authority::issue_server(const std::vector<std::string>
 Result<IssuedCertificate>
 Authority::issue_agent(std::string_view agent_id, const base::RequestedKey& key) const {
   base::Nanoseconds now = clock_->wall_time();
+  base::Nanoseconds lifetime = options_.agent_certificate_lifetime;
   CertificateTemplate what{
       .common_name = std::string(agent_id),
       .uris =
           {"spiffe://" + options_.trust_domain + std::string(kAgentPath) + std::string(agent_id)},
-      .not_before = now - kClockSkew,
-      .not_after = std::min(now + options_.agent_certificate_lifetime, certificate_.not_after()),
+      .not_before = now - std::min<base::Nanoseconds>(kClockSkew, lifetime / 10),
+      .not_after = std::min(now + lifetime, certificate_.not_after()),
       .kind = CertificateTemplate::Kind::kClient};
   Certificate leaf = TRY(base::sign_certificate(what, key.key.get(), &certificate_, key_));
   return IssuedCertificate{leaf.to_pem(), leaf.serial(), leaf.not_before(), leaf.not_after()};

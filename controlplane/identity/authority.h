@@ -56,7 +56,8 @@ class Authority {
   const Options& options() const { return options_; }
 
   // A certificate for sonded: a key of its own, names for hosts and addresses.
-  base::Result<ServerCertificate> issue_server(const std::vector<std::string>& names) const;
+  // Agents find kControlPlaneName in it too.
+  base::Result<ServerCertificate> issue_server(std::vector<std::string> names) const;
   // A short certificate with spiffe://<trust-domain>/agent/<agent_id> for a key that proved itself.
   base::Result<IssuedCertificate>
   issue_agent(std::string_view agent_id, const base::RequestedKey& key) const;
