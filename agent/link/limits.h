@@ -6,29 +6,25 @@
 
 namespace agent::link {
 
-// Largest message taken from the control plane. A delta carries every session, rule and table of
-// one host.
-inline constexpr int kReceiveBytesMax = 4 << 20;
 // Processes in one ProcessReport message; longer reports travel as several.
 inline constexpr int kProcessesPerReport = 128;
-// Changes of processes that wait for the stream; beyond, the stream starts anew with a full report.
+// Changes of processes that wait for the stream; beyond, everything is reported anew.
 inline constexpr size_t kPendingProcessesMax = 4096;
 // Newest status per assignment, kept for the next stream.
 inline constexpr size_t kAckedAssignmentsMax = 1024;
+inline constexpr int kAcksPerMessage = 256;
 
-// Reconnecting: the first retry comes at once (within this), later ones with full jitter up to the
-// cap.
+// Reconnecting, with full jitter: the first retry within this, later ones below a bound that doubles up to the cap.
 inline constexpr std::chrono::milliseconds kFirstRetryWithin{200};
+inline constexpr std::chrono::milliseconds kRetryFirst{500};
 inline constexpr std::chrono::milliseconds kRetryCap{15'000};
 // An agent that is refused by name (banned, evicted, unknown) does not hammer.
 inline constexpr std::chrono::milliseconds kRefusedRetryMin{5'000};
-// A connection that says nothing for so long is asked, and dropped when it does not answer.
-inline constexpr std::chrono::milliseconds kKeepaliveTime{20'000};
-inline constexpr std::chrono::milliseconds kKeepaliveTimeout{10'000};
-// Time for one address to accept a connection.
+// A stream that lasted so long was a good one: the next retry is quick again.
+inline constexpr std::chrono::seconds kGoodStream{10};
+// Time for one address to accept the stream.
 inline constexpr std::chrono::milliseconds kConnectTimeout{5'000};
-// HTTP/2 flow-control window and buffers: deltas are small, and memory matters more than
-// throughput.
-inline constexpr int kStreamWindowBytes = 64 * 1024;
+// A server that asks us to come back later gets at most this.
+inline constexpr std::chrono::seconds kRetryAfterMax{60};
 
 } // namespace agent::link

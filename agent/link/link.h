@@ -6,6 +6,7 @@
 #pragma once
 
 #include "agent/identity/identity.h"
+#include "agent/link/transport.h"
 #include "base/clock.h"
 #include "base/queue.h"
 #include "sonde/v1/agent_control_service.pb.h"
@@ -15,10 +16,6 @@
 #include <string>
 #include <variant>
 #include <vector>
-
-namespace grpc {
-class Channel;
-}
 
 namespace agent::link {
 
@@ -49,6 +46,9 @@ struct Sources {
   std::function<void(std::shared_ptr<grpc::Channel>)> channel_changed;
 };
 
+// How a Link knows its certificate; identity::Identity in the program.
+using CredentialSource = std::function<std::shared_ptr<const identity::Credential>()>;
+
 struct Options {
   // host:port of control planes; tried in turn, starting at a random one.
   std::vector<std::string> addresses;
@@ -66,8 +66,8 @@ struct Stats {
 class Link {
  public:
   Link(
-      Options options, identity::Identity& identity, Sources sources, base::Queue<Event>& events,
-      const base::Clock& clock);
+      Options options, CredentialSource credential, Sources sources, base::Queue<Event>& events,
+      const base::Clock& clock, Dial dial = grpc_dial());
   ~Link(); // ends the stream and the thread
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;

@@ -63,8 +63,20 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
  private:
   void admit() {
     if (auto admitted = enrollment_.admit(agent_); !admitted) return finish(admitted.error());
-    session_ = push_.connect(agent_.agent_id, *this);
+    auto session = push_.connect(agent_.agent_id, *this);
+    {
+      std::lock_guard lock(mutex_);
+      if (!done_) session_ = session;
+    }
+    if (!session_) return session->closed(); // ended meanwhile
+    accept();
     read();
+  }
+
+  // The agent learns that it was let in before there is anything to say.
+  void accept() {
+    std::lock_guard lock(mutex_);
+    if (!finished_) StartSendInitialMetadata();
   }
 
   void read() {
@@ -86,6 +98,10 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
 
   void OnDone() override {
     registration_.reset();
+    {
+      std::lock_guard lock(mutex_);
+      done_ = true;
+    }
     if (session_) session_->closed();
     self_.reset();
   }
@@ -99,6 +115,7 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   grpc::ByteBuffer outgoing_;
   std::mutex mutex_; // nothing is started after Finish
   bool finished_ = false;
+  bool done_ = false;
   std::shared_ptr<ConnectStream> self_;
 };
 
