@@ -163,7 +163,6 @@ Result<Credential> load_or_enroll(const Options& options, const base::Clock& clo
 Result<std::unique_ptr<Identity>>
 Identity::open(Options options, const base::Clock& clock, std::function<void()> renewed) {
   Credential first = TRY(load_or_enroll(options, clock));
-  base::log::info("this host is agent {}", first.agent_id);
   return std::unique_ptr<Identity>(
       new Identity(std::move(options), clock, std::move(renewed), std::move(first)));
 }

@@ -35,8 +35,8 @@ struct Options {
   // A join token (base/join_token.h), for the first start; empty when there is none.
   std::string join_token;
   std::string hostname;
-  // How long open() keeps trying to enroll while no control plane answers.
-  std::chrono::seconds enroll_timeout{60};
+  // How long open() keeps trying to enroll while no control plane answers; 0: every address once.
+  std::chrono::seconds enroll_timeout{0};
 };
 
 // The credential in the state directory. NOT_ENROLLED when there is none; CERTIFICATE_EXPIRED when

@@ -315,6 +315,13 @@ void Link::Worker::pause_for(Nanoseconds duration) {
 }
 
 Link::Link(
+    Options options, const identity::Identity& identity, Sources sources,
+    base::Queue<Event>& events, const base::Clock& clock)
+    : Link(
+          std::move(options), [&identity] { return identity.credential(); }, std::move(sources),
+          events, clock, grpc_dial()) {}
+
+Link::Link(
     Options options, CredentialSource credential, Sources sources, base::Queue<Event>& events,
     const base::Clock& clock, Dial dial)
     : worker_(std::make_unique<Worker>(

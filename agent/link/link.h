@@ -46,7 +46,7 @@ struct Sources {
   std::function<void(std::shared_ptr<grpc::Channel>)> channel_changed;
 };
 
-// How a Link knows its certificate; identity::Identity in the program.
+// How a Link knows its certificate.
 using CredentialSource = std::function<std::shared_ptr<const identity::Credential>()>;
 
 struct Options {
@@ -66,8 +66,11 @@ struct Stats {
 class Link {
  public:
   Link(
+      Options options, const identity::Identity& identity, Sources sources,
+      base::Queue<Event>& events, const base::Clock& clock);
+  Link(
       Options options, CredentialSource credential, Sources sources, base::Queue<Event>& events,
-      const base::Clock& clock, Dial dial = grpc_dial());
+      const base::Clock& clock, Dial dial);
   ~Link(); // ends the stream and the thread
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
