@@ -28,8 +28,7 @@ Credentials credentials_of(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
   if (auto found = metadata.find("authorization"); found != metadata.end())
     credentials.authorization.assign(found->second.data(), found->second.size());
-  auto authentication = context.auth_context();
-  if (authentication && authentication->IsPeerAuthenticated()) {
+  if (auto authentication = context.auth_context()) {
     auto certificates = authentication->FindPropertyValues(kCertificateProperty);
     if (!certificates.empty())
       credentials.certificate_pem.assign(certificates[0].data(), certificates[0].size());

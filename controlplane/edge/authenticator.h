@@ -18,18 +18,19 @@ namespace controlplane::edge {
 // What a connection and a call bring along.
 struct Credentials {
   std::string authorization;   // the header, as it came: "Bearer …"; empty without one
-  std::string certificate_pem; // of the peer, when TLS verified one; empty otherwise
+  std::string certificate_pem; // that the peer has the key of; nobody checked who signed it
   std::string address;         // of the peer
 };
 
-// Of a gRPC call: metadata, the verified client certificate, the peer.
+// Of a gRPC call: metadata, client certificate, peer.
 Credentials credentials_of(const grpc::ServerContextBase& context);
 
 class Authenticator {
  public:
   // An API token, without "Bearer ", to the caller it stands for.
   using TokenLookup = std::function<base::Result<model::Caller>(std::string_view token)>;
-  // A verified client certificate to the agent it stands for: refuses banned and evicted ones.
+  // A client certificate to the agent it stands for: checks who signed it, its time, and that the agent is neither
+  // banned nor evicted.
   using CertificateLookup =
       std::function<base::Result<model::Caller>(std::string_view certificate_pem)>;
 

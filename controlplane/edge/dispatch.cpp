@@ -36,9 +36,10 @@ std::string grpc_path(const pb::MethodDescriptor& method) {
 
 void Dispatch::add_handler(
     std::string_view method, const pb::Descriptor* request, const pb::Descriptor* response,
-    Handler handler) {
+    AuditedBy audited, Handler handler) {
   const auto* descriptor = find_method(method, request, response);
   files_.push_back(descriptor->file());
+  if (audited == AuditedBy::kUseCase) audit_themselves_.insert(grpc_path(*descriptor));
   handlers_[grpc_path(*descriptor)] = std::move(handler);
 }
 
@@ -79,7 +80,8 @@ Outcome<T> Dispatch::admit_and_run(const IncomingCall& call, Run run) const {
   metrics_.record(
       call.method.descriptor->name(), call.transport, error ? error->code : base::Code::kOk,
       std::chrono::steady_clock::now() - begin);
-  if (call.method.mutates() || (error && is_denied(*error))) {
+  bool written_already = !error && audit_themselves_.contains(call.method.grpc_path);
+  if ((call.method.mutates() && !written_already) || (error && is_denied(*error))) {
     const pb::Message* response = nullptr;
     if constexpr (std::is_same_v<T, MessagePtr>) response = error ? nullptr : result->get();
     auditor_({caller, call.method, request.get(), response, error});

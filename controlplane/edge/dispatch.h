@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,9 @@ class StreamSource {
   // What is new; empty when nothing is.
   virtual base::Result<StreamBatch> poll() = 0;
 };
+
+// Who writes down that a call was allowed: the use case, in the transaction of what it changed, or the dispatch.
+enum class AuditedBy { kUseCase, kDispatch };
 
 // What the audit log is told: every decision about a method that changes something, and every
 // denied one.
@@ -71,9 +75,9 @@ class Dispatch {
   // use_case(caller, request) and returns Result<Response>. Its service's other methods are known
   // from then on.
   template <class Request, class Response, class UseCase>
-  void add(std::string_view method, UseCase use_case) {
+  void add(std::string_view method, UseCase use_case, AuditedBy audited = AuditedBy::kDispatch) {
     add_handler(
-        method, Request::descriptor(), Response::descriptor(),
+        method, Request::descriptor(), Response::descriptor(), audited,
         [use_case](const model::Caller& caller, const google::protobuf::Message& request)
             -> base::Result<MessagePtr> {
           auto response = use_case(caller, static_cast<const Request&>(request));
@@ -112,7 +116,7 @@ class Dispatch {
 
   void add_handler(
       std::string_view method, const google::protobuf::Descriptor* request,
-      const google::protobuf::Descriptor* response, Handler handler);
+      const google::protobuf::Descriptor* response, AuditedBy audited, Handler handler);
   void add_opener(
       std::string_view method, const google::protobuf::Descriptor* request,
       const google::protobuf::Descriptor* response, Opener opener);
@@ -124,6 +128,7 @@ class Dispatch {
   CallMetrics& metrics_;
   MethodTable table_;
   std::map<std::string, Handler, std::less<>> handlers_; // by gRPC path
+  std::set<std::string, std::less<>> audit_themselves_;   // gRPC paths
   std::map<std::string, Opener, std::less<>> openers_;
   std::vector<const google::protobuf::FileDescriptor*> files_;
 };

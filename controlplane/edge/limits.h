@@ -16,7 +16,7 @@ inline constexpr uint64_t kBodyBytesMax = 2 * 1024 * 1024;
 inline constexpr int kMessageBytesMax = 8 * 1024 * 1024;
 // One thread serves them all; each holds some 20 KB when idle.
 inline constexpr size_t kConnectionsMax = 1024;
-// Server streams (tails) of one replica: each reads the store a few times a second.
+// Server streams (tails) of one replica.
 inline constexpr size_t kStreamsMax = 128;
 // Calls that wait for a worker; beyond it a call is refused at once (OVERLOADED).
 inline constexpr size_t kCallsWaitingMax = 1024;
@@ -40,7 +40,7 @@ inline constexpr std::chrono::seconds kIdleTimeout{120};
 inline constexpr std::chrono::seconds kKeepAliveInterval{15};
 // How soon a reader of server-sent events comes back.
 inline constexpr std::chrono::milliseconds kStreamRetry{2000};
-// How often a stream looks for something new.
-inline constexpr std::chrono::milliseconds kStreamPollInterval{100};
+// How often a stream looks for something new; a look costs no query.
+inline constexpr std::chrono::milliseconds kStreamPollInterval{50};
 
 } // namespace controlplane::edge
