@@ -25,9 +25,7 @@ using UseCase = Result<Response> (*)(const Caller&, const Request&, service::Ser
 // A use case of controlplane/service; those that change something write the audit log themselves.
 template <class Request, class Response>
 void add(
-    Dispatch& dispatch,
-    service::Services& services,
-    std::string_view method,
+    Dispatch& dispatch, service::Services& services, std::string_view method,
     UseCase<Request, Response> use_case) {
   dispatch.add<Request, Response>(
       method,
@@ -50,23 +48,29 @@ void add_sessions(Dispatch& dispatch, service::Services& services) {
 }
 
 void add_policy(Dispatch& dispatch, service::Services& services) {
-  add(dispatch, services, "sonde.v1.SamplingRuleService.CreateSamplingRule", &service::create_sampling_rule);
-  add(dispatch, services, "sonde.v1.SamplingRuleService.GetSamplingRule", &service::get_sampling_rule);
-  add(dispatch, services, "sonde.v1.SamplingRuleService.ListSamplingRules", &service::list_sampling_rules);
-  add(dispatch, services, "sonde.v1.SamplingRuleService.UpdateSamplingRule", &service::update_sampling_rule);
-  add(dispatch, services, "sonde.v1.SamplingRuleService.DeleteSamplingRule", &service::delete_sampling_rule);
-  add(dispatch, services, "sonde.v1.OffsetTableService.CreateOffsetTable", &service::create_offset_table);
+  add(dispatch, services, "sonde.v1.SamplingRuleService.CreateSamplingRule",
+      &service::create_sampling_rule);
+  add(dispatch, services, "sonde.v1.SamplingRuleService.GetSamplingRule",
+      &service::get_sampling_rule);
+  add(dispatch, services, "sonde.v1.SamplingRuleService.ListSamplingRules",
+      &service::list_sampling_rules);
+  add(dispatch, services, "sonde.v1.SamplingRuleService.UpdateSamplingRule",
+      &service::update_sampling_rule);
+  add(dispatch, services, "sonde.v1.SamplingRuleService.DeleteSamplingRule",
+      &service::delete_sampling_rule);
+  add(dispatch, services, "sonde.v1.OffsetTableService.CreateOffsetTable",
+      &service::create_offset_table);
   add(dispatch, services, "sonde.v1.OffsetTableService.GetOffsetTable", &service::get_offset_table);
-  add(dispatch, services, "sonde.v1.OffsetTableService.ListOffsetTables", &service::list_offset_tables);
-  add(dispatch, services, "sonde.v1.OffsetTableService.DeleteOffsetTable", &service::delete_offset_table);
+  add(dispatch, services, "sonde.v1.OffsetTableService.ListOffsetTables",
+      &service::list_offset_tables);
+  add(dispatch, services, "sonde.v1.OffsetTableService.DeleteOffsetTable",
+      &service::delete_offset_table);
 }
 
 // An administrator's verb about one agent: drain, evict, ban.
 template <class Request>
 void add_agent_verb(
-    Dispatch& dispatch,
-    store::Pool& pool,
-    std::string_view method,
+    Dispatch& dispatch, store::Pool& pool, std::string_view method,
     Result<Agent> (*verb)(const std::string&, store::Pool&)) {
   dispatch.add<Request, Agent>(method, [&pool, verb](const Caller&, const Request& request) {
     return verb(request.agent_id(), pool);
@@ -84,14 +88,16 @@ void add_agents(Dispatch& dispatch, service::Services& services) {
         return identity::list_agents(request, pool);
       });
   dispatch.add<UpdateAgentRequest, Agent>(
-      "sonde.v1.AgentService.UpdateAgent", [&pool](const Caller&, const UpdateAgentRequest& request) {
+      "sonde.v1.AgentService.UpdateAgent",
+      [&pool](const Caller&, const UpdateAgentRequest& request) {
         return identity::update_agent(request, pool);
       });
   add_agent_verb<DrainAgentRequest>(
       dispatch, pool, "sonde.v1.AgentService.DrainAgent", &identity::drain_agent);
   add_agent_verb<EvictAgentRequest>(
       dispatch, pool, "sonde.v1.AgentService.EvictAgent", &identity::evict_agent);
-  add_agent_verb<BanAgentRequest>(dispatch, pool, "sonde.v1.AgentService.BanAgent", &identity::ban_agent);
+  add_agent_verb<BanAgentRequest>(
+      dispatch, pool, "sonde.v1.AgentService.BanAgent", &identity::ban_agent);
   add(dispatch, services, "sonde.v1.AgentService.ListProcesses", &service::list_processes);
 }
 
@@ -115,7 +121,7 @@ void add_join_tokens(Dispatch& dispatch, store::Pool& pool, const identity::Auth
 }
 
 class TailSource final : public StreamSource {
-public:
+ public:
   explicit TailSource(std::shared_ptr<stitch::TailReader> reader) : reader_(std::move(reader)) {}
   Result<StreamBatch> poll() override {
     StreamBatch batch;
@@ -128,23 +134,29 @@ public:
     return batch;
   }
 
-private:
+ private:
   std::shared_ptr<stitch::TailReader> reader_;
 };
 
 void add_results(Dispatch& dispatch, stitch::Results& results, stitch::Tail& tail) {
   dispatch.add<ListSpansRequest, ListSpansResponse>(
       "sonde.v1.ResultService.ListSpans",
-      [&results](const Caller&, const ListSpansRequest& request) { return results.list_spans(request); });
+      [&results](const Caller&, const ListSpansRequest& request) {
+        return results.list_spans(request);
+      });
   dispatch.add<ListTracesRequest, ListTracesResponse>(
       "sonde.v1.ResultService.ListTraces",
-      [&results](const Caller&, const ListTracesRequest& request) { return results.list_traces(request); });
+      [&results](const Caller&, const ListTracesRequest& request) {
+        return results.list_traces(request);
+      });
   dispatch.add<GetTraceRequest, TracesData>(
-      "sonde.v1.ResultService.GetTrace",
-      [&results](const Caller&, const GetTraceRequest& request) { return results.get_trace(request); });
+      "sonde.v1.ResultService.GetTrace", [&results](const Caller&, const GetTraceRequest& request) {
+        return results.get_trace(request);
+      });
   dispatch.add_stream<TailSessionRequest, TailSessionResponse>(
       "sonde.v1.ResultService.TailSession",
-      [&tail](const Caller&, const TailSessionRequest& request) -> Result<std::unique_ptr<StreamSource>> {
+      [&tail](const Caller&, const TailSessionRequest& request)
+          -> Result<std::unique_ptr<StreamSource>> {
         // The transport polls, so nobody has to be woken.
         auto reader = TRY(tail.open(request, [] {}));
         return std::unique_ptr<StreamSource>(std::make_unique<TailSource>(std::move(reader)));

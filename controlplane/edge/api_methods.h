@@ -1,4 +1,5 @@
-// The RPCs that people and tools call, each with its use case: the one list of them outside the protos.
+// The RPCs that people and tools call, each with its use case: the one list of them outside the
+// protos.
 #pragma once
 
 #include "controlplane/edge/dispatch.h"
@@ -17,7 +18,8 @@ struct UseCases {
   stitch::Tail& tail;
 };
 
-// Adds every RPC of the contract but the streams of agents and enrollment, and finishes the dispatch.
+// Adds every RPC of the contract but the streams of agents and enrollment, and finishes the
+// dispatch.
 base::Result<> add_api_methods(Dispatch& dispatch, UseCases use_cases);
 
 } // namespace controlplane::edge

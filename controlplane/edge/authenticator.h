@@ -29,8 +29,8 @@ class Authenticator {
  public:
   // An API token, without "Bearer ", to the caller it stands for.
   using TokenLookup = std::function<base::Result<model::Caller>(std::string_view token)>;
-  // A client certificate to the agent it stands for: checks who signed it, its time, and that the agent is neither
-  // banned nor evicted.
+  // A client certificate to the agent it stands for: checks who signed it, its time, and that the
+  // agent is neither banned nor evicted.
   using CertificateLookup =
       std::function<base::Result<model::Caller>(std::string_view certificate_pem)>;
 

@@ -37,7 +37,8 @@ class StreamSource {
   virtual base::Result<StreamBatch> poll() = 0;
 };
 
-// Who writes down that a call was allowed: the use case, in the transaction of what it changed, or the dispatch.
+// Who writes down that a call was allowed: the use case, in the transaction of what it changed, or
+// the dispatch.
 enum class AuditedBy { kUseCase, kDispatch };
 
 // What the audit log is told: every decision about a method that changes something, and every
@@ -128,7 +129,7 @@ class Dispatch {
   CallMetrics& metrics_;
   MethodTable table_;
   std::map<std::string, Handler, std::less<>> handlers_; // by gRPC path
-  std::set<std::string, std::less<>> audit_themselves_;   // gRPC paths
+  std::set<std::string, std::less<>> audit_themselves_;  // gRPC paths
   std::map<std::string, Opener, std::less<>> openers_;
   std::vector<const google::protobuf::FileDescriptor*> files_;
 };

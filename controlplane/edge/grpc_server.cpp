@@ -25,8 +25,8 @@ constexpr int kPingIntervalMinMs = 10'000;
 std::shared_ptr<grpc::ServerCredentials> credentials_for(const GrpcServerOptions& options) {
   if (!options.tls) return grpc::InsecureServerCredentials();
   // Asked of everybody, demanded by the permission of a method: people come with a token instead.
-  // The handshake proves that the peer has the key of its certificate; whose it is, and whether it is in
-  // time and let in, identity decides per call: so that a refusal carries its reason.
+  // The handshake proves that the peer has the key of its certificate; whose it is, and whether it
+  // is in time and let in, identity decides per call: so that a refusal carries its reason.
   grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
   tls.pem_key_cert_pairs.push_back({options.tls->key_pem, options.tls->chain_pem});
   tls.pem_root_certs = options.client_authorities_pem;
