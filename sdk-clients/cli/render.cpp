@@ -213,6 +213,7 @@ std::string render_summary(const sonde::v1::SessionSummary& summary) {
     rest.push_back(
         fmt::format("{} {}", count.hosts(), AssignmentStatus::State_Name(count.state())));
   }
+  if (summary.hosts() == 0) return "no hosts";
   auto text = fmt::format("{}/{} ACTIVE", active, summary.hosts());
   for (const auto& part : rest) text += " · " + part;
   return text;

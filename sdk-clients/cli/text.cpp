@@ -117,11 +117,11 @@ std::string format_bytes(uint64_t bytes) {
 std::string format_age(const google::protobuf::Timestamp& time, nanoseconds now) {
   if (time.seconds() == 0 && time.nanos() == 0) return "-";
   const auto age = now - from_proto(time);
-  const auto seconds = std::abs(std::chrono::duration_cast<std::chrono::seconds>(age).count());
+  const auto seconds = std::abs(std::chrono::round<std::chrono::seconds>(age).count());
   const auto text = seconds < 60      ? fmt::format("{}s", seconds)
-                    : seconds < 3600  ? fmt::format("{}m", seconds / 60)
-                    : seconds < 86400 ? fmt::format("{}h", seconds / 3600)
-                                      : fmt::format("{}d", seconds / 86400);
+                    : seconds < 3600  ? fmt::format("{}m", (seconds + 30) / 60)
+                    : seconds < 86400 ? fmt::format("{}h", (seconds + 1800) / 3600)
+                                      : fmt::format("{}d", (seconds + 43200) / 86400);
   return age.count() >= 0 ? text + " ago" : "in " + text;
 }
 

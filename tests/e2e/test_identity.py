@@ -1,8 +1,9 @@
 """Who may do what, and for how long."""
 
-import ssl
-import socket
+import re
+import shutil
 import subprocess
+import time
 
 import kernel_objects
 import stack
@@ -63,31 +64,58 @@ def make_certificate(folder, issuer=None, days=1, uri="spiffe://sonde/agent/0000
     return key, certificate
 
 
-def test_a_forged_certificate_gets_nowhere(shared, tmp_path):
-    key, certificate = make_certificate(tmp_path)
-    context = ssl.create_default_context(cafile=str(shared.authority))
-    context.check_hostname = False
-    context.load_cert_chain(certificate, key)
-    context.set_alpn_protocols(["h2"])
-    host, port = shared.grpc.split(":")
+UNAUTHENTICATED = 16
 
-    refused = False
-    try:
-        with socket.create_connection((host, int(port)), timeout=5) as plain, context.wrap_socket(plain) as secure:
-            secure.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-            while data := secure.recv(4096):
-                refused = refused or data[3:4] == b"\7"  # GOAWAY
-                if refused or len(data) == 0:
-                    break
-                secure.settimeout(2)
-            refused = True
-    except (ssl.SSLError, ConnectionError):
-        refused = True
-    except TimeoutError:
-        refused = False
 
-    assert refused, "the server goes on talking to a certificate that its authority did not sign"
-    assert shared.cli("agents").returncode == 0
+def connect_as(world, key=None, certificate=None):
+    """The gRPC status of AgentControlService.Connect with an empty stream; 0 and other codes come from behind the door."""
+    credentials = ["--key", key, "--cert", certificate] if key else []
+    done = subprocess.run(
+        ["curl", "-s", "-D", "-", "-o", "/dev/null", "--http2", "--max-time", "10", "--cacert", world.authority, *credentials,
+         "-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary", "",
+         f"https://{world.grpc}/sonde.v1.AgentControlService/Connect"], capture_output=True, text=True)
+    found = re.search(r"^grpc-status: (\d+)", done.stdout, re.MULTILINE)
+    return int(found.group(1)) if found else f"curl ended with {done.returncode}: {done.stdout}"
+
+
+def test_forged_and_missing_certificates_get_nowhere(shared, tmp_path):
+    identity = shared.agents()[0]["id"]
+    key, certificate = make_certificate(tmp_path, uri=f"spiffe://sonde.local/agent/{identity}")
+
+    assert connect_as(shared, key, certificate) == UNAUTHENTICATED
+    assert connect_as(shared) == UNAUTHENTICATED
+    assert shared.agents()[0]["state"] == "ONLINE"
+
+
+def test_a_certificate_is_good_until_it_expires(fresh):
+    fresh.start_control_plane("--agent-certificate-seconds", 10)
+    agent = fresh.start_agent()
+    kept = fresh.directory / "kept"
+    state = fresh.directory / "agent"
+    agent.stop()
+    shutil.copytree(state, kept)
+    key, certificate = kept / "agent.key", kept / "agent.crt"
+
+    assert connect_as(fresh, key, certificate) != UNAUTHENTICATED
+    stack.wait_until(lambda: connect_as(fresh, key, certificate) == UNAUTHENTICATED, 15, "the certificate has expired")
+    # Its agent says what to do.
+    late = fresh.start_agent(wait=False)
+    stack.wait_until(lambda: "CERTIFICATE_EXPIRED" in late.log.read_text() or not late.running(), 15, "the agent says so")
+    assert "join token" in late.log.read_text()
+
+
+def test_an_agent_renews_its_certificate_and_stays(fresh):
+    fresh.start_control_plane("--agent-certificate-seconds", 10)
+    agent = fresh.start_agent()
+    first = fresh.agents()[0]["certificateExpireTime"]
+
+    stack.wait_until(lambda: fresh.agents()[0].get("certificateExpireTime", first) > first, 20, "the certificate is renewed")
+
+    deadline = time.monotonic() + 12
+    while time.monotonic() < deadline:
+        assert agent.running()
+        time.sleep(0.5)
+    assert fresh.agents()[0]["state"] == "ONLINE"
 
 
 def test_roles_may_do_what_they_say(shared):
