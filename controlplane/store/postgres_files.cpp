@@ -127,11 +127,11 @@ Result<base::Fd> lock_postgres_files(const PostgresFiles& files) {
   if (!fd) return base::errno_error("open " + path.string(), errno);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return base::failed_precondition(
-        "STATE_DIR_IN_USE", fmt::format(
-                                "another sonded runs the PostgreSQL in {}: a second replica takes "
-                                "its own --state-dir and "
-                                "--database-url 'host={} dbname=sonde'",
-                                files.root.string(), files.socket.string()));
+        "STATE_DIR_IN_USE",
+        fmt::format(
+            "another sonded runs the PostgreSQL in {}: start a second replica with --database-url "
+            "\"host={} dbname=sonde\" and ports of its own",
+            files.root.string(), files.socket.string()));
   return fd;
 }
 

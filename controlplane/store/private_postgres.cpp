@@ -61,6 +61,11 @@ Result<pid_t> spawn(const std::vector<std::string>& arguments, const fs::path& l
   pid_t child = fork();
   if (child < 0) return base::errno_error("fork", errno);
   if (child > 0) return child;
+  // sonded blocks and ignores signals that this program must get.
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);
   // A session of its own: Ctrl-C in the terminal is for sonded, which then ends us in order.
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGINT); // to PostgreSQL: a fast, clean shutdown

@@ -160,10 +160,11 @@ std::atomic<int> databases = 0;
 
 ScopedDatabase::ScopedDatabase(Content content) : name_(fmt::format("test_{}", ++databases)) {
   Cluster& cluster = Cluster::instance();
+  // file_copy: ten times as fast as the default, which writes every page to the log.
   cluster.admin(
       content == Content::kMigrated
-          ? fmt::format("create database {} template {}", name_, kTemplate)
-          : fmt::format("create database {}", name_));
+          ? fmt::format("create database {} template {} strategy file_copy", name_, kTemplate)
+          : fmt::format("create database {} strategy file_copy", name_));
   url_ = cluster.url(name_);
 }
 
