@@ -51,6 +51,7 @@ base::Result<std::unique_ptr<Agent>> Agent::start(
       new Agent(std::move(config), std::move(identity), std::move(policy)));
   TRY(agent->start_inventory());
   agent->control_thread_ = std::thread([raw = agent.get()] { raw->follow_link(); });
+  agent->identity_->on_renewed([raw = agent.get()] { raw->link_->credential_changed(); });
   agent->link_->start();
   return agent;
 }
@@ -81,6 +82,7 @@ Agent::Agent(
 }
 
 Agent::~Agent() {
+  identity_->on_renewed({});
   inventory_.reset();
   inventory_events_.close();
   link_events_.close();

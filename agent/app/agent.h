@@ -34,8 +34,6 @@ public:
   // Call every heartbeat_interval().
   void heartbeat();
   std::chrono::nanoseconds heartbeat_interval() const;
-  // The certificate was renewed. Any thread.
-  void credential_changed() { link_->credential_changed(); }
 
 private:
   Agent(Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy);

@@ -26,7 +26,9 @@ inline constexpr std::chrono::seconds kLeaseDefault{30};
 // At the end: what was captured is sent, but nobody waits for a control plane that is gone.
 inline constexpr std::chrono::milliseconds kDrainTimeout{2000};
 
-// Enrollment waits for a control plane that is not there yet, this long between attempts.
+// Enrollment waits for a control plane that is not there yet: so long for one attempt, in which no signal is
+// heard, and so long between two.
+inline constexpr std::chrono::seconds kEnrollTimeout{5};
 inline constexpr std::chrono::milliseconds kEnrollRetryFirst{200};
 inline constexpr std::chrono::milliseconds kEnrollRetryMax{5000};
 

@@ -260,7 +260,7 @@ sonde::v1::Usage Reconciler::usage_of(const std::string& session_id) const {
 // The programs count for all sessions together; each is charged by the processes it traces.
 void Reconciler::share_costs() {
   const auto total = kernel_.use().cost;
-  if (total.cpu < shared_cost_.cpu || total.events < shared_cost_.events) shared_cost_ = {};
+  if (total.cpu < shared_cost_.cpu) shared_cost_.cpu = base::Nanoseconds(0); // loaded anew
   const auto cpu = total.cpu - shared_cost_.cpu;
   const auto events = total.events - shared_cost_.events;
   shared_cost_ = total;

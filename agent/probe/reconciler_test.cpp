@@ -271,6 +271,22 @@ TEST_F(ReconcilerTest, SamplesDownAndThenDetachesWhatCostsTooMuch) {
   EXPECT_EQ(statuses["s"].state(), AssignmentStatus::REJECTED);
 }
 
+TEST_F(ReconcilerTest, ChargesASessionOnlyForWhatHappensInItsTime) {
+  reconciler().process_started(go_process(1));
+  kernel.current_use.cost = {5ms, 1000};
+  reconciler().apply(session("a"));
+  reconciler().tick();
+  reconciler().apply({});
+  kernel.current_use.cost = {0ms, 1000}; // programs count anew, records go on
+  reconciler().apply(session("b"));
+
+  kernel.current_use.cost = {2ms, 1010};
+  reconciler().tick();
+
+  EXPECT_EQ(reconciler().usage_of("b").events(), 10U);
+  EXPECT_NEAR(reconciler().usage_of("b").bpf_cpu_seconds(), 0.002, 1e-9);
+}
+
 TEST_F(ReconcilerTest, AnswersEveryDeltaOnceEvenWhenNothingChanged) {
   auto desired = session("s");
   desired.sessions["s"].nonce = 7;

@@ -15,12 +15,6 @@
 namespace agent::app {
 namespace {
 
-// Where the identity finds the agent when it has renewed the certificate.
-struct Renewals {
-  std::mutex mutex;
-  Agent* agent = nullptr;
-};
-
 sigset_t ending_signals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -59,7 +53,7 @@ base::Result<plan::LocalPolicy> read_policy(const std::filesystem::path& path) {
 
 // The control plane may come up after the agent; only its own words end the attempts. Nothing when a signal did.
 base::Result<std::unique_ptr<identity::Identity>> open_identity(
-    const Config& config, const base::Clock& clock, const std::shared_ptr<Renewals>& renewals) {
+    const Config& config, const base::Clock& clock) {
   identity::Options options;
   options.state_dir = config.state_dir;
   options.addresses = config.servers;
@@ -69,12 +63,9 @@ base::Result<std::unique_ptr<identity::Identity>> open_identity(
   if (has_token)
     options.join_token =
         TRY(identity::read_join_token(config.join_token_file, config.join_token));
-  auto renewed = [renewals] {
-    std::lock_guard lock(renewals->mutex);
-    if (renewals->agent != nullptr) renewals->agent->credential_changed();
-  };
+  options.enroll_timeout = kEnrollTimeout;
   for (auto wait = kEnrollRetryFirst;; wait = std::min(wait * 2, kEnrollRetryMax)) {
-    auto opened = identity::Identity::open(options, clock, renewed);
+    auto opened = identity::Identity::open(options, clock);
     if (opened || opened.error().code != base::Code::kUnavailable) return opened;
     base::log::warn("enroll: {}; trying again", opened.error().message);
     if (wait_for_signal(wait)) return std::unique_ptr<identity::Identity>();
@@ -84,23 +75,16 @@ base::Result<std::unique_ptr<identity::Identity>> open_identity(
 base::Result<> run(Config config) {
   const base::SystemClock clock;
   auto policy = TRY(read_policy(config.policy_file));
-  auto renewals = std::make_shared<Renewals>();
-  auto identity = TRY(open_identity(config, clock, renewals));
+  auto identity = TRY(open_identity(config, clock));
   if (!identity) return {};
   base::log::info("this is agent {}", identity->credential()->agent_id);
   auto agent = TRY(Agent::start(std::move(config), std::move(identity), std::move(policy)));
-  {
-    std::lock_guard lock(renewals->mutex);
-    renewals->agent = agent.get();
-  }
   malloc_trim(0);
   while (!wait_for_signal(agent->heartbeat_interval())) {
     agent->heartbeat();
     malloc_trim(0);
   }
   base::log::info("ending: detaching and sending what was captured");
-  std::lock_guard lock(renewals->mutex);
-  renewals->agent = nullptr;
   return {};
 }
 
