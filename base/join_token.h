@@ -11,9 +11,11 @@
 
 namespace base {
 
-// A name that the certificate of every sonded carries: agents look for it whatever address they dial, since the
-// authority of the join token signs servers of one installation only.
+// A name that the certificate of every sonded carries: agents look for it whatever address they
+// dial, since the authority of the join token signs servers of one installation only.
 inline constexpr std::string_view kControlPlaneName = "sonded";
+// Initial metadata of a control stream that the control plane let in.
+inline constexpr std::string_view kAdmittedHeader = "sonde-admitted";
 
 struct JoinToken {
   std::string authority_sha256; // 32 raw bytes

@@ -14,13 +14,27 @@ namespace {
 
 // base::Error::reason is always one of our own literals, never bytes from the wire.
 constexpr std::array<std::string_view, 21> kKnownReasons = {
-    "AGENT_BANNED",          "AGENT_EVICTED",       "AGENT_SILENT",
-    "AGENT_UNKNOWN",         "CERTIFICATE_EXPIRED", "CERTIFICATE_NOT_YET_VALID",
-    "CERTIFICATE_REQUIRED",  "CERTIFICATE_REVOKED", "CERTIFICATE_UNTRUSTED",
-    "HELLO_TIMEOUT",         "INTERNAL",            "INVALID_CERTIFICATE_REQUEST",
-    "INVALID_JOIN_TOKEN",    "INVALID_MESSAGE",     "JOIN_TOKEN_EXPIRED",
-    "JOIN_TOKEN_UNKNOWN",    "JOIN_TOKEN_USED",     "OVERLOADED",
-    "SHUTTING_DOWN",         "SLOW_READER",         "STREAM_REPLACED"};
+    "AGENT_BANNED",
+    "AGENT_EVICTED",
+    "AGENT_SILENT",
+    "AGENT_UNKNOWN",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_NOT_YET_VALID",
+    "CERTIFICATE_REQUIRED",
+    "CERTIFICATE_REVOKED",
+    "CERTIFICATE_UNTRUSTED",
+    "HELLO_TIMEOUT",
+    "INTERNAL",
+    "INVALID_CERTIFICATE_REQUEST",
+    "INVALID_JOIN_TOKEN",
+    "INVALID_MESSAGE",
+    "JOIN_TOKEN_EXPIRED",
+    "JOIN_TOKEN_UNKNOWN",
+    "JOIN_TOKEN_USED",
+    "OVERLOADED",
+    "SHUTTING_DOWN",
+    "SLOW_READER",
+    "STREAM_REPLACED"};
 
 std::string reason_in(const grpc::Status& status) {
   google::rpc::Status details;

@@ -135,8 +135,7 @@ Result<std::string> fetch_authority(
   std::vector<Certificate> chain = peer_chain(tls.get());
   for (const Certificate& authority : chain) {
     if (authority.sha256() != authority_sha256) continue;
-    auto verified =
-        chain.front().verify(authority, clock.wall_time(), Certificate::Use::kServer);
+    auto verified = chain.front().verify(authority, clock.wall_time(), Certificate::Use::kServer);
     if (!verified) return mismatch(address, verified.error().message);
     return authority.to_pem();
   }

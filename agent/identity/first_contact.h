@@ -1,4 +1,5 @@
-// The first connection of a host to its control plane, when all it knows is the hash in its join token.
+// The first connection of a host to its control plane, when all it knows is the hash in its join
+// token.
 #pragma once
 
 #include "base/clock.h"
@@ -9,8 +10,9 @@
 
 namespace agent::identity {
 
-// The authority's certificate, PEM: the peer at `address` (host:port) sent one with this SHA-256, and its own
-// certificate is a server's, signed by it and in time. Nothing but a TLS handshake is sent. Blocks.
+// The authority's certificate, PEM: the peer at `address` (host:port) sent one with this SHA-256,
+// and its own certificate is a server's, signed by it and in time. Nothing but a TLS handshake is
+// sent. Blocks.
 //   AUTHORITY_MISMATCH (PERMISSION_DENIED)     somebody else answers there
 //   CONTROL_PLANE_UNREACHABLE (UNAVAILABLE)
 //   INVALID_ADDRESS

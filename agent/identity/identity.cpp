@@ -59,8 +59,8 @@ Result<sonde::v1::EnrollResponse> enroll_at(
   request.set_join_token(token.to_text());
   request.set_certificate_request(TRY(key.certificate_request()));
   request.set_hostname(options.hostname);
-  auto stub = sonde::v1::EnrollmentService::NewStub(
-      make_channel(address, {.authorities_pem = authority}));
+  auto stub =
+      sonde::v1::EnrollmentService::NewStub(make_channel(address, {.authorities_pem = authority}));
   grpc::ClientContext context;
   set_deadline(context);
   sonde::v1::EnrollResponse response;
@@ -70,8 +70,10 @@ Result<sonde::v1::EnrollResponse> enroll_at(
   Certificate named = TRY(Certificate::from_pem(response.authorities()));
   if (named.sha256() != token.authority_sha256)
     return Error{
-        base::Code::kPermissionDenied, "AUTHORITY_MISMATCH",
-        address + " answered with the certificate of another authority", {}};
+        base::Code::kPermissionDenied,
+        "AUTHORITY_MISMATCH",
+        address + " answered with the certificate of another authority",
+        {}};
   return response;
 }
 
@@ -94,8 +96,7 @@ Result<Credential> load(const fs::path& state_dir, const base::Clock& clock) {
   PrivateKey key = TRY(PrivateKey::from_pem(key_pem));
   std::string chain = TRY(read_file(certificate_file(state_dir)));
   std::string authorities = TRY(read_file(authorities_file(state_dir)));
-  Credential credential =
-      TRY(make_credential(key, std::move(chain), std::move(authorities)));
+  Credential credential = TRY(make_credential(key, std::move(chain), std::move(authorities)));
   if (credential.not_after <= clock.wall_time())
     return needs_token("CERTIFICATE_EXPIRED", "the certificate of this host has expired");
   return credential;
@@ -129,7 +130,8 @@ Result<std::string> read_join_token(const fs::path& file, std::string_view value
 
 namespace {
 
-// A token that was traded already stays in unit files and environments: it is not a wish to enroll again.
+// A token that was traded already stays in unit files and environments: it is not a wish to enroll
+// again.
 bool is_new_token(const Options& options) {
   if (options.join_token.empty()) return false;
   auto token = base::JoinToken::parse(options.join_token);
@@ -203,7 +205,8 @@ std::string Identity::renewal_error() const {
   return renewal_error_;
 }
 
-// Of the wall clock, and looked at again every minute: it may jump, and a suspended host wakes late.
+// Of the wall clock, and looked at again every minute: it may jump, and a suspended host wakes
+// late.
 base::Nanoseconds Identity::until_renewal_locked() const {
   const Credential& now = *credential_;
   base::Nanoseconds half = now.not_before + (now.not_after - now.not_before) / 2;

@@ -61,8 +61,9 @@ read_join_token(const std::filesystem::path& file, std::string_view value);
 // Thread-safe.
 class Identity {
  public:
-  // load(), or enroll() when there is nothing valid to load; a join token other than the one that was traded last
-  // always enrolls anew. `renewed` is called from the renewal thread after each renewal. Blocks.
+  // load(), or enroll() when there is nothing valid to load; a join token other than the one that
+  // was traded last always enrolls anew. `renewed` is called from the renewal thread after each
+  // renewal. Blocks.
   static base::Result<std::unique_ptr<Identity>>
   open(Options options, const base::Clock& clock, std::function<void()> renewed = {});
   ~Identity();

@@ -21,8 +21,8 @@ inline constexpr int kServerChainMax = 4;
 // Files of the state directory and the join token file; more is not read.
 inline constexpr size_t kFileBytesMax = 64 * 1024;
 
-// Of channels. Largest message taken from the control plane: a delta carries every session, rule and table
-// of one host.
+// Of channels. Largest message taken from the control plane: a delta carries every session, rule
+// and table of one host.
 inline constexpr int kReceiveBytesMax = 4 << 20;
 inline constexpr int kStreamWindowBytes = 64 * 1024;
 inline constexpr std::chrono::milliseconds kChannelBackoffMin{100};

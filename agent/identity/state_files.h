@@ -1,4 +1,5 @@
-// The files of agent/identity in the agent's state directory: mode 0600, replaced whole or not at all.
+// The files of agent/identity in the agent's state directory: mode 0600, replaced whole or not at
+// all.
 #pragma once
 
 #include "base/result.h"
@@ -20,7 +21,8 @@ bool has_file(const std::filesystem::path& path);
 base::Result<std::string> read_file(const std::filesystem::path& path);
 base::Result<> write_file(const std::filesystem::path& path, std::string_view text);
 base::Result<> make_state_dir(const std::filesystem::path& state_dir);
-// The same key as long as the file is there: the control plane knows a host whose reply was lost by it.
+// The same key as long as the file is there: the control plane knows a host whose reply was lost by
+// it.
 base::Result<base::PrivateKey> load_or_make_key(const std::filesystem::path& state_dir);
 
 } // namespace agent::identity

@@ -10,7 +10,7 @@ namespace agent::link {
 
 // Full jitter: a uniform share of a bound that doubles. Belongs to one thread.
 class Backoff {
-public:
+ public:
   explicit Backoff(uint64_t seed) : random_(seed) {}
 
   std::chrono::milliseconds next() {
@@ -22,7 +22,7 @@ public:
   }
   void reset() { failures_ = 0; }
 
-private:
+ private:
   std::mt19937_64 random_;
   int failures_ = 0;
 };

@@ -14,7 +14,8 @@ inline constexpr size_t kPendingProcessesMax = 4096;
 inline constexpr size_t kAckedAssignmentsMax = 1024;
 inline constexpr int kAcksPerMessage = 256;
 
-// Reconnecting, with full jitter: the first retry within this, later ones below a bound that doubles up to the cap.
+// Reconnecting, with full jitter: the first retry within this, later ones below a bound that
+// doubles up to the cap.
 inline constexpr std::chrono::milliseconds kFirstRetryWithin{200};
 inline constexpr std::chrono::milliseconds kRetryFirst{500};
 inline constexpr std::chrono::milliseconds kRetryCap{15'000};

@@ -19,19 +19,19 @@ using sonde::v1::ConnectRequest;
 using sonde::v1::ConnectResponse;
 using std::chrono::milliseconds;
 
-// The app sees nonces that are unique over all streams: the stream in the upper half, the server's in the lower.
+// The app sees nonces that are unique over all streams: the stream in the upper half, the server's
+// in the lower.
 constexpr int kStreamShift = 32;
 constexpr uint64_t kNonceMask = (uint64_t{1} << kStreamShift) - 1;
 
 bool refused_by_name(const Error& error) {
-  return error.code == base::Code::kPermissionDenied ||
-         error.code == base::Code::kUnauthenticated;
+  return error.code == base::Code::kPermissionDenied || error.code == base::Code::kUnauthenticated;
 }
 
 } // namespace
 
 class Link::Worker {
-public:
+ public:
   Worker(
       Options options, CredentialSource credential, Sources sources, base::Queue<Event>& events,
       const base::Clock& clock, Dial dial)
@@ -78,8 +78,9 @@ public:
     return inbox_->stats;
   }
 
-private:
-  // What other threads leave for the worker. Shared with the listeners of streams that are still closing.
+ private:
+  // What other threads leave for the worker. Shared with the listeners of streams that are still
+  // closing.
   struct Inbox {
     mutable std::mutex mutex;
     std::condition_variable changed;
@@ -95,8 +96,9 @@ private:
   };
 
   class Listener final : public StreamListener {
-  public:
-    Listener(std::shared_ptr<Inbox> inbox, uint64_t stream) : inbox_(std::move(inbox)), stream_(stream) {}
+   public:
+    Listener(std::shared_ptr<Inbox> inbox, uint64_t stream)
+        : inbox_(std::move(inbox)), stream_(stream) {}
     void accepted() override {
       leave([](Inbox& inbox) { inbox.accepted = true; });
     }
@@ -110,7 +112,7 @@ private:
       leave([&](Inbox& inbox) { inbox.closed = std::move(error); });
     }
 
-  private:
+   private:
     template <class Leave> void leave(Leave leave) {
       {
         std::lock_guard lock(inbox_->mutex);
@@ -178,6 +180,7 @@ Error Link::Worker::converse() {
     ++inbox_->stream_number; // what the old stream still says is for nobody
     inbox_->outbox.pause();
     inbox_->stats.connected = false;
+    inbox_->stats.last_error = error.reason;
     if (connected_) ++inbox_->stats.disconnects;
   }
   return error;

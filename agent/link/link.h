@@ -60,6 +60,7 @@ struct Stats {
   uint64_t queue_overflows =
       0; // streams given up because the app did not take events; nothing is lost by it
   bool connected = false;
+  std::string_view last_error; // reason for which the last stream ended or was refused
 };
 
 // Thread-safe; one thread of its own. The queue and the sources must outlive it.

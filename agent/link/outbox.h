@@ -1,5 +1,5 @@
-// What the agent has to say, at most once each: the newest status per assignment, the newest heartbeat, the processes
-// that changed. Bounded, whatever happens while there is no stream.
+// What the agent has to say, at most once each: the newest status per assignment, the newest
+// heartbeat, the processes that changed. Bounded, whatever happens while there is no stream.
 #pragma once
 
 #include "agent/link/limits.h"
@@ -15,7 +15,7 @@ namespace agent::link {
 
 // Not thread-safe: Link locks it.
 class Outbox {
-public:
+ public:
   // `nonce` as this stream knows it; 0 when the delta came by an earlier one.
   void acknowledge(uint64_t nonce, const sonde::v1::Ack& ack);
   void heartbeat(const sonde::v1::AgentHealth& health);
@@ -35,7 +35,7 @@ public:
   bool overflowed() const { return overflowed_; }
   size_t statuses() const { return acks_.size(); }
 
-private:
+ private:
   using Key = std::pair<int, std::string>;
   struct Said {
     sonde::v1::AssignmentAck ack;

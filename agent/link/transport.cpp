@@ -1,6 +1,7 @@
 #include "agent/link/transport.h"
 
 #include "agent/identity/channel.h"
+#include "base/join_token.h"
 #include "sonde/v1/agent_control_service.grpc.pb.h"
 
 #include <grpcpp/grpcpp.h>
@@ -17,7 +18,7 @@ using sonde::v1::ConnectResponse;
 // Lives until OnDone; the ClientStream in front of it may go earlier.
 class Reactor final : public grpc::ClientBidiReactor<ConnectRequest, ConnectResponse>,
                       public std::enable_shared_from_this<Reactor> {
-public:
+ public:
   Reactor(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<StreamListener> listener)
       : channel_(std::move(channel)), stub_(sonde::v1::AgentControlService::NewStub(channel_)),
         listener_(std::move(listener)) {}
@@ -25,7 +26,8 @@ public:
   void start() {
     self_ = shared_from_this();
     stub_->async()->Connect(&context_, this);
-    // Reads and writes are started from the link's thread: the hold keeps OnDone away until it lets go.
+    // Reads and writes are started from the link's thread: the hold keeps OnDone away until it lets
+    // go.
     AddHold();
     StartCall();
   }
@@ -43,17 +45,26 @@ public:
   }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
-private:
+ private:
   void OnReadInitialMetadataDone(bool ok) override {
-    if (ok) listener_->accepted();
+    bool admitted =
+        ok && context_.GetServerInitialMetadata().count(std::string(base::kAdmittedHeader)) > 0;
+    if (admitted)
+      listener_->accepted();
+    else
+      drop_hold();
   }
   void OnReadDone(bool ok) override {
-    if (ok) listener_->received(std::move(incoming_));
-    else drop_hold();
+    if (ok)
+      listener_->received(std::move(incoming_));
+    else
+      drop_hold();
   }
   void OnWriteDone(bool ok) override {
-    if (ok) listener_->written();
-    else drop_hold();
+    if (ok)
+      listener_->written();
+    else
+      drop_hold();
   }
   void OnDone(const grpc::Status& status) override {
     listener_->closed(identity::to_error(status));
@@ -76,14 +87,14 @@ private:
 };
 
 class GrpcStream final : public ClientStream {
-public:
+ public:
   explicit GrpcStream(std::shared_ptr<Reactor> reactor) : reactor_(std::move(reactor)) {}
   ~GrpcStream() override { reactor_->release(); }
   void read() override { reactor_->read(); }
   void write(const ConnectRequest& message) override { reactor_->write(message); }
   std::shared_ptr<grpc::Channel> channel() const override { return reactor_->channel(); }
 
-private:
+ private:
   const std::shared_ptr<Reactor> reactor_;
 };
 

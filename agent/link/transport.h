@@ -1,4 +1,5 @@
-// One Connect stream at a time, without gRPC in sight: what Link needs of the network, and what its tests fake.
+// One Connect stream at a time, without gRPC in sight: what Link needs of the network, and what its
+// tests fake.
 #pragma once
 
 #include "agent/identity/identity.h"
@@ -17,19 +18,20 @@ namespace agent::link {
 
 // What happens on a stream. Called from any thread; must not block or call back.
 class StreamListener {
-public:
+ public:
   virtual ~StreamListener() = default;
-  virtual void accepted() = 0; // the server let us in
+  virtual void accepted() = 0;                                   // the server let us in
   virtual void received(sonde::v1::ConnectResponse message) = 0; // the answer to read()
   virtual void written() = 0;                                    // the answer to write()
   virtual void closed(base::Error error) = 0; // the last call; kOk when the server just ended it
 };
 
-// Belongs to one thread. Destroying it cancels the stream; the listener may be called until closed().
+// Belongs to one thread. Destroying it cancels the stream; the listener may be called until
+// closed().
 class ClientStream {
-public:
+ public:
   virtual ~ClientStream() = default;
-  virtual void read() = 0;                                   // one at a time
+  virtual void read() = 0;                                          // one at a time
   virtual void write(const sonde::v1::ConnectRequest& message) = 0; // one at a time
   virtual std::shared_ptr<grpc::Channel> channel() const = 0;       // may be null
 };

@@ -1,5 +1,6 @@
 #include "controlplane/edge/agent_control.h"
 
+#include "base/join_token.h"
 #include "controlplane/edge/authenticator.h"
 #include "controlplane/edge/problem.h"
 #include "controlplane/push/agent_session.h"
@@ -33,8 +34,9 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
                             public push::Stream,
                             public std::enable_shared_from_this<ConnectStream> {
  public:
-  ConnectStream(push::Push& push, identity::Enrollment& enrollment)
-      : push_(push), enrollment_(enrollment) {}
+  ConnectStream(
+      grpc::CallbackServerContext& context, push::Push& push, identity::Enrollment& enrollment)
+      : context_(context), push_(push), enrollment_(enrollment) {}
 
   void start(const std::string& certificate_pem, Workers& workers) {
     self_ = shared_from_this();
@@ -73,10 +75,13 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     read();
   }
 
-  // The agent learns that it was let in before there is anything to say.
+  // The agent learns that it was let in before there is anything to say. A refusal has initial
+  // metadata too, but an empty one.
   void accept() {
     std::lock_guard lock(mutex_);
-    if (!finished_) StartSendInitialMetadata();
+    if (finished_) return;
+    context_.AddInitialMetadata(std::string(base::kAdmittedHeader), "1");
+    StartSendInitialMetadata();
   }
 
   void read() {
@@ -106,6 +111,7 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     self_.reset();
   }
 
+  grpc::CallbackServerContext& context_; // valid until OnDone
   push::Push& push_;
   identity::Enrollment& enrollment_;
   identity::AgentCertificate agent_;
@@ -129,7 +135,7 @@ class AgentControlService final : public RawService {
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
   Connect(grpc::CallbackServerContext* context) override {
-    auto stream = std::make_shared<ConnectStream>(push_, enrollment_);
+    auto stream = std::make_shared<ConnectStream>(*context, push_, enrollment_);
     stream->start(credentials_of(*context).certificate_pem, workers_);
     return stream.get();
   }
