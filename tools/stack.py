@@ -158,6 +158,8 @@ class Program:
         self.name = name
         self.log = stack.directory / "log" / f"{name}.log"
         self.log.parent.mkdir(exist_ok=True)
+        # A namesake may have run before: what it said is not ours.
+        self.said_before = self.log.stat().st_size if self.log.exists() else 0
 
         def prepare():
             die_with_parent()
@@ -175,13 +177,18 @@ class Program:
     def running(self):
         return self.process.poll() is None
 
+    def text(self):
+        with open(self.log, "rb") as log:
+            log.seek(self.said_before)
+            return log.read().decode(errors="replace")
+
     def words(self, lines=15):
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.text().splitlines()[-lines:])
 
     def line(self, start, timeout=20):
         """The rest of the first line that begins with `start`."""
         def found():
-            for line in self.log.read_text(errors="replace").splitlines():
+            for line in self.text().splitlines():
                 if line.startswith(start):
                     return line[len(start):].strip() or " "
             if not self.running():
@@ -418,6 +425,35 @@ class Stack:
 
     def spans(self, identifier):
         return self.pages(f"/v1/sessions/{identifier}/spans", "spans")
+
+
+def family(pid):
+    """A process and everything below it."""
+    children = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    members, todo = [], [pid]
+    while todo:
+        members.append(todo.pop())
+        todo += children.get(members[-1], [])
+    return members
+
+
+def resident_bytes(pid):
+    """What a process has in memory, and what its children add: pages that they share with it count once."""
+    def kilobytes(member, file, names):
+        try:
+            lines = pathlib.Path(f"/proc/{member}/{file}").read_text().splitlines()
+        except OSError:
+            return 0
+        return sum(int(line.split()[1]) for line in lines if line.split(":")[0] in names)
+    return 1024 * (kilobytes(pid, "status", ("VmRSS",)) + sum(
+        kilobytes(child, "smaps_rollup", ("Private_Clean", "Private_Dirty")) for child in family(pid) if child != pid))
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["--guard"]:

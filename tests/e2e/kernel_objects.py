@@ -4,29 +4,15 @@ import json
 import pathlib
 import subprocess
 
+import stack
+
 KINDS = {"prog_id": "prog", "map_id": "map", "link_id": "link"}
-
-
-def family(pid):
-    children = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except (OSError, IndexError):
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    members, todo = [], [pid]
-    while todo:
-        members.append(todo.pop())
-        todo += children.get(members[-1], [])
-    return members
 
 
 def held_by(pid):
     """{("prog", id), ("map", id), ("link", id)} of a process and its children."""
     held = set()
-    for member in family(pid):
+    for member in stack.family(pid):
         folder = pathlib.Path(f"/proc/{member}/fdinfo")
         try:
             entries = list(folder.iterdir())
@@ -50,15 +36,6 @@ def in_kernel():
         done = subprocess.run(["/usr/sbin/bpftool", "-j", kind, "show"], capture_output=True, text=True, check=True)
         present |= {(kind, item["id"]) for item in json.loads(done.stdout or "[]")}
     return present
-
-
-def resident_bytes(pid):
-    total = 0
-    for member in family(pid):
-        for line in pathlib.Path(f"/proc/{member}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1]) * 1024
-    return total
 
 
 def map_bytes(held):

@@ -18,13 +18,14 @@ def test_as_many_spans_as_requests(world, load_generator, connections):
 
     assert report["requests"] == REQUESTS and report["errors"] == 0
 
-    def spans():
-        return int(world.session(session)["summary"].get("spans", 0))
+    def arrived():
+        found = int(world.session(session)["summary"].get("spans", 0))
+        return found >= REQUESTS and found
     try:
-        stack.wait_until(lambda: spans() >= REQUESTS, 90, "all spans have arrived")
-    finally:
-        summary = world.session(session)["summary"]
-    assert spans() == REQUESTS, summary
+        spans = stack.wait_until(arrived, 90, "all spans have arrived")
+    except stack.StackError as error:
+        raise stack.StackError(f"{error}: {world.session(session)['summary']}") from None
+    assert spans == REQUESTS
     world.stop_session(session)
     found = world.spans(session)
     assert len(found) == REQUESTS

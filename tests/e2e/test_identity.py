@@ -48,7 +48,7 @@ def test_a_join_token_is_good_for_one_host(fresh):
 
     second = fresh.start_agent(name="thief", wait=False)
 
-    stack.wait_until(lambda: "JOIN_TOKEN" in second.log.read_text() or not second.running(), 20, "the token is refused")
+    stack.wait_until(lambda: "JOIN_TOKEN" in second.text() or not second.running(), 20, "the token is refused")
     assert len(fresh.agents()) == 1
     tokens = fresh.get("/v1/joinTokens")["joinTokens"]
     assert [token["state"] for token in tokens] == ["USED"] and "token" not in tokens[0]
@@ -100,8 +100,8 @@ def test_a_certificate_is_good_until_it_expires(fresh):
     stack.wait_until(lambda: connect_as(fresh, key, certificate) == UNAUTHENTICATED, 15, "the certificate has expired")
     # Its agent says what to do.
     late = fresh.start_agent(wait=False)
-    stack.wait_until(lambda: "CERTIFICATE_EXPIRED" in late.log.read_text() or not late.running(), 15, "the agent says so")
-    assert "join token" in late.log.read_text()
+    stack.wait_until(lambda: "CERTIFICATE_EXPIRED" in late.text() or not late.running(), 15, "the agent says so")
+    assert "join token" in late.text()
 
 
 def test_an_agent_renews_its_certificate_and_stays(fresh):

@@ -111,7 +111,7 @@ def test_a_killed_agent_leaves_nothing_in_the_kernel(fresh):
     fresh.wait_for_process(server)
     fresh.trace_process(server)
     held = kernel_objects.held_by(agent.pid)
-    family = kernel_objects.family(agent.pid)
+    family = stack.family(agent.pid)
     assert any(kind == "prog" for kind, _ in held)
 
     agent.kill()
