@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
+#include <google/protobuf/stubs/common.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <charconv>
@@ -187,9 +188,12 @@ Result<> FieldReader::read(const json::value& value, std::string_view path) {
 Result<> FieldReader::read_string(const json::value& value, std::string_view path) {
   if (!value.is_string()) return wrong_type(value, field_, path);
   std::string text(value.get_string());
-  // PostgreSQL keeps no NUL in a text.
-  if (text.find('\0') != std::string::npos)
-    return base::invalid_argument("WRONG_TYPE", fmt::format("{}: contains a NUL character", path))
+  // A URL can escape any byte; and PostgreSQL keeps no NUL in a text.
+  bool valid = text.find('\0') == std::string::npos &&
+               pb::internal::IsStructurallyValidUTF8(text.data(), static_cast<int>(text.size()));
+  if (!valid)
+    return base::invalid_argument(
+               "WRONG_TYPE", fmt::format("{}: is not UTF-8 text without NUL characters", path))
         .at(path);
   SONDE_SET(String, std::move(text));
   return {};

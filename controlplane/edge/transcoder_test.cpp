@@ -175,6 +175,8 @@ TEST(Transcoder, WrongTypesAreRefusedWithTheirPath) {
   expect_error(R"({"expireTime":"yesterday"})", "WRONG_TYPE", "session.expireTime");
   expect_error(R"([])", "WRONG_TYPE", "session");
   expect_error("", "WRONG_TYPE", "validateOnly", "validateOnly=yes");
+  expect_error("", "WRONG_TYPE", "requestId", "requestId=%ff");
+  expect_error("", "WRONG_TYPE", "requestId", "requestId=a%00b");
 }
 
 TEST(Transcoder, TheMessageSaysWhatWouldFit) {
