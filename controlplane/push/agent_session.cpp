@@ -85,6 +85,7 @@ void AgentSession::received(std::string_view bytes) {
 
 void AgentSession::greet(sonde::v1::Hello hello) {
   if (auto checked = check_hello(hello); !checked) return refuse(checked.error());
+  Reports reports;
   {
     std::lock_guard lock(mutex_);
     if (hello_) {
@@ -96,8 +97,10 @@ void AgentSession::greet(sonde::v1::Hello hello) {
     hello.clear_held();
     hello_ = std::move(hello);
     leases_due_ = true; // what it holds already has been running down
+    pump_locked(reports);
   }
   listener_.greeted(shared_from_this());
+  report(std::move(reports));
 }
 
 void AgentSession::acknowledge(const sonde::v1::Ack& ack) {
