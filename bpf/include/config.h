@@ -13,6 +13,7 @@ enum process_flags {
 	PROCESS_SERVER = 1 << 0,  /* requests that the process answers */
 	PROCESS_CLIENT = 1 << 1,  /* calls that it makes; needs http_client.bpf.c at persistConn.roundTrip */
 	PROCESS_LINEAGE = 1 << 2, /* a call may belong to the request of the goroutine that started its goroutine */
+	PROCESS_HOP_KEY = 1 << 3, /* exchanges carry their TCP stream positions */
 };
 
 /* What bpf_get_attach_cookie() says about the site of a function probe. */

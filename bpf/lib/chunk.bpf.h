@@ -46,9 +46,9 @@ static __always_inline void fill_addresses(struct exchange_start *start, struct 
 
 /* Where the exchange begins in the two TCP streams. By now the call has moved the bytes of the chunk. */
 static __always_inline void fill_hop_key(
-	struct exchange_start *start, struct sock *sock, __u16 kind, __u32 length)
+	struct exchange_start *start, struct sock *sock, const struct process_config *config, __u16 kind, __u32 length)
 {
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sock);
+	struct tcp_sock *tcp = config->flags & PROCESS_HOP_KEY ? bpf_skc_to_tcp_sock(sock) : NULL;
 	start->hop_key = tcp != NULL;
 	if (!tcp)
 		return;
@@ -57,15 +57,15 @@ static __always_inline void fill_hop_key(
 }
 
 static __always_inline void fill_start(
-	struct chunk_record *record, struct sock *sock, const struct start *start, __u64 threshold)
+	struct chunk_record *record, struct sock *sock, const struct start *start, const struct process_config *config)
 {
 	record->start.first_byte_ns = start->first_byte_ns;
 	record->start.goid = start->goroutine.goid;
 	record->start.parent_goid = start->goroutine.parent_goid;
 	record->start.randomness = start->randomness;
-	record->start.threshold = threshold;
+	record->start.threshold = config->sampling_threshold;
 	fill_addresses(&record->start, sock);
-	fill_hop_key(&record->start, sock, record->header.kind, record->length);
+	fill_hop_key(&record->start, sock, config, record->header.kind, record->length);
 }
 
 /* Copies what may be copied of the call's bytes; false when they were not there. */
@@ -82,11 +82,11 @@ static __always_inline bool copy_bytes(
 	                            (void *)(call->address + call->visible - tail));
 }
 
-/* Emits a record; false when the ring was full. The state's offsets are moved on by the caller, afterwards: who sees them
- * moved may trust that the record lies in the ring already. */
-static __always_inline bool record_chunk(
-	struct sock *sock, const struct socket_state *state, const struct traced_process *process,
-	const struct socket_call *call, const struct chunk *chunk, const struct start *start)
+/* A record with its bytes, NULL when the ring was full. The state's offsets are moved on by the caller after the record
+ * was submitted: who sees them moved may trust that it lies in the ring. */
+static __always_inline struct chunk_record *make_record(
+	const struct socket_state *state, const struct traced_process *process, const struct socket_call *call,
+	const struct chunk *chunk)
 {
 	__u32 rejoined = chunk->rejoined & (HEAD_LOOK_BYTES - 1);
 	__u32 captured = chunk->budget;
@@ -107,10 +107,12 @@ static __always_inline bool record_chunk(
 	struct chunk_record *record = reserve_chunk(captured);
 	if (!record) {
 		count_loss(LOSS_RING_FULL);
-		return false;
+		return NULL;
 	}
 	__u16 flags = chunk->flags;
 	if (!copy_bytes(record, call, captured, tail, rejoined)) {
+		if (call->address)
+			count_loss(LOSS_BYTES_UNREADABLE);
 		captured = tail = 0;
 		flags |= CHUNK_UNSEEN;
 	} else if (rejoined) {
@@ -130,8 +132,19 @@ static __always_inline bool record_chunk(
 	record->captured_bytes = captured ? captured + rejoined : 0;
 	record->tail_bytes = tail;
 	record->error = chunk->error;
+	return record;
+}
+
+/* Emits a record; false when the ring was full. */
+static __always_inline bool record_chunk(
+	struct sock *sock, const struct socket_state *state, const struct traced_process *process,
+	const struct socket_call *call, const struct chunk *chunk, const struct start *start)
+{
+	struct chunk_record *record = make_record(state, process, call, chunk);
+	if (!record)
+		return false;
 	if (start)
-		fill_start(record, sock, start, process->config->sampling_threshold);
-	bpf_ringbuf_submit(record, wakeup_flags());
+		fill_start(record, sock, start, process->config);
+	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));
 	return true;
 }

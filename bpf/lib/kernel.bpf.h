@@ -50,6 +50,7 @@ struct thread_info {
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
+	int tgid;
 	struct task_struct *group_leader;
 	__u64 start_boottime;
 };
@@ -87,7 +88,8 @@ enum {
 	STATE_LAST_ACK = 9,
 };
 
-/* Programs share per-CPU data and, from 6.13 on, private stacks, which preemption would hand to another task. */
+/* Programs share per-CPU data and, from 6.13 on, private stacks, which preemption would hand to another task. A uprobe
+ * runs with preemption on; a tracepoint with it off, but for kernels with PREEMPT_RT, which we refuse. */
 extern void bpf_preempt_disable(void) __ksym __weak;
 extern void bpf_preempt_enable(void) __ksym __weak;
 

@@ -5,10 +5,13 @@
 #include "bpf/include/config.h"
 #include "bpf/maps/counters.bpf.h"
 
-static __always_inline __u64 draw_randomness(void)
+/* SplitMix64 over what no two requests share: as even as a generator of the kernel's, without the call. */
+static __always_inline __u64 draw_randomness(__u64 now_ns, __u64 salt)
 {
-	__u64 high = bpf_get_prandom_u32();
-	return (high << 32 | bpf_get_prandom_u32()) & (SAMPLING_THRESHOLD_NEVER - 1);
+	__u64 z = now_ns + salt * 0x9e3779b97f4a7c15;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return (z ^ (z >> 31)) & (SAMPLING_THRESHOLD_NEVER - 1);
 }
 
 /* A token bucket of one second, kept as the time at which it is full again. Two CPUs may take the same token: the rate

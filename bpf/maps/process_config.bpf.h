@@ -33,7 +33,7 @@ static __always_inline bool is_same_process(const struct process_config *config)
 
 static __always_inline bool find_current_process(struct traced_process *process)
 {
-	process->tgid = bpf_get_current_pid_tgid() >> 32;
+	process->tgid = bpf_get_current_task_btf()->tgid;
 	process->config = bpf_map_lookup_elem(&process_config, &process->tgid);
 	if (!process->config)
 		return false;

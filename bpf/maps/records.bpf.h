@@ -11,10 +11,12 @@ struct {
 	__uint(max_entries, RECORD_RING_BYTES);
 } records SEC(".maps");
 
-/* The default wakes the reader for every record, which costs 6 us each: it polls, and is woken when the ring fills. */
-static __always_inline __u64 wakeup_flags(void)
+/* The default wakes the reader for every record, which costs 6 us each: it polls, and is woken when the ring fills. To
+ * look costs too, so that one record in eight does, by the clock. */
+static __always_inline __u64 wakeup_flags(__u64 now_ns)
 {
-	if (bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= RECORD_RING_WAKEUP_BYTES)
+	if (((now_ns ^ now_ns >> 4) & 7) == 0 &&
+	    bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= RECORD_RING_WAKEUP_BYTES)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }

@@ -3,6 +3,7 @@
  * reused at once and is no key. */
 #pragma once
 
+#include "bpf/lib/goroutine.bpf.h"
 #include "bpf/lib/http_head.bpf.h"
 #include "bpf/lib/kernel.bpf.h"
 
@@ -26,6 +27,7 @@ struct socket_state {
 	__u64 received_bytes;
 	__u64 sent_bytes;
 	__u64 goid;           /* whose open_requests row ends with the connection; 0: none */
+	struct known_goroutine reader; /* of the last request */
 	__u64 held_ns;        /* a few bytes that were read alone and may begin the next head */
 	__u64 held_offset;    /* of the first of them */
 	__u32 tgid;

@@ -19,7 +19,7 @@ static __always_inline void record_panic(struct traced_process *process, struct 
 	record->goid = goroutine.goid;
 	record->value_type = regs->ax;
 	record->header.flags = read_message(process->config, regs->ax, regs->bx, &record->message);
-	bpf_ringbuf_submit(record, wakeup_flags());
+	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));
 }
 
 /* runtime.gopanic(AX = type, BX = data of the value) */

@@ -46,7 +46,7 @@ static __always_inline void inherit_or_sample(struct traced_process *process, st
 		sampled = request->sampled;
 	} else {
 		call->inherited = 0;
-		call->randomness = draw_randomness();
+		call->randomness = draw_randomness(process->now_ns, call->goid);
 		sampled = call->randomness >= process->config->sampling_threshold;
 		if (!sampled)
 			count_loss(LOSS_NOT_SAMPLED);
@@ -132,7 +132,7 @@ static __always_inline void record_call_error(struct traced_process *process, st
 			record->timed_out = 1;
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
 	record->header.flags = read_message(process->config, record->error_type, error.data, &record->message);
-	bpf_ringbuf_submit(record, wakeup_flags());
+	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));
 }
 
 /* net/http.(*persistConn).mapRoundTripError(AX = pc, BX = *transportRequest, CX = startBytesWritten, DI, SI = err):

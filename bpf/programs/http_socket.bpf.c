@@ -107,27 +107,34 @@ static __always_inline void open_request(
 	remember_request(process->tgid, state->goid, start->randomness, sampled);
 }
 
+static __always_inline void find_reader(
+	struct socket_state *state, const struct traced_process *process, const struct socket_call *call,
+	struct goroutine *found)
+{
+	found->goid = found->parent_goid = 0;
+	if (!call->g ||
+	    !find_goroutine_again(process->config, call->g, call->stack_pointer, &state->reader, found))
+		count_loss(LOSS_GOROUTINE_UNKNOWN);
+}
+
 static __always_inline void begin_request(
 	struct sock *sock, struct socket_state *state, struct traced_process *process,
-	const struct socket_call *call, __u32 length, __u32 rejoined)
+	const struct socket_call *call, __u32 length, __u32 rejoined, __u64 randomness)
 {
-	struct start start = {.first_byte_ns = process->now_ns, .randomness = draw_randomness()};
+	struct start start = {.first_byte_ns = process->now_ns, .randomness = randomness};
 	bool sampled = keeps_root(process, start.randomness);
 	bool with_calls = process->config->flags & PROCESS_CLIENT;
 
 	state->role = ROLE_SERVER;
 	state->held_bytes = 0;
 	state->send_budget = EXCHANGE_BYTES_MAX;
-	if (sampled || with_calls) {
-		if (!call->g || !find_goroutine(process->config, call->g, call->stack_pointer, &start.goroutine))
-			count_loss(LOSS_GOROUTINE_UNKNOWN);
-	}
+	state->phase = PHASE_SKIPPED;
+	if (sampled || with_calls)
+		find_reader(state, process, call, &start.goroutine);
 	if (with_calls)
 		open_request(state, process, &start, sampled);
-	if (!sampled) {
-		state->phase = PHASE_SKIPPED;
+	if (!sampled)
 		return;
-	}
 	struct chunk chunk = {
 		.kind = RECORD_RECEIVED,
 		.flags = CHUNK_START,
@@ -141,11 +148,68 @@ static __always_inline void begin_request(
 	}
 	state->receive_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
 	/* What belongs to a head that was lost would say nothing. */
-	state->phase = PHASE_SKIPPED;
 	if (record_chunk(sock, state, process, call, &chunk, &start)) {
 		state->phase = PHASE_REQUEST;
 		state->told = 1;
 	}
+}
+
+/* The next chunk on a connection whose request is being answered, in one copy: either more of that exchange, or the next
+ * request, and kept either way. The plain case of keep-alive. */
+static __always_inline void receive_next(
+	struct sock *sock, struct socket_state *state, struct traced_process *process,
+	const struct socket_call *call, __u32 length, __u64 randomness)
+{
+	struct chunk chunk = {.kind = RECORD_RECEIVED, .length = length, .budget = EXCHANGE_BYTES_MAX};
+	struct start start = {.first_byte_ns = process->now_ns, .randomness = randomness};
+	struct chunk_record *record = make_record(state, process, call, &chunk);
+
+	state->receive_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
+	if (!record) {
+		state->phase = PHASE_SKIPPED; /* what was lost may have been a head */
+		return;
+	}
+	if (record->captured_bytes >= HEAD_LOOK_BYTES && looks_like_request(record->bytes)) {
+		find_reader(state, process, call, &start.goroutine);
+		if (process->config->flags & PROCESS_CLIENT)
+			open_request(state, process, &start, true);
+		record->header.flags |= CHUNK_START;
+		fill_start(record, sock, &start, process->config);
+		state->send_budget = EXCHANGE_BYTES_MAX;
+		state->phase = PHASE_REQUEST;
+	}
+	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));
+}
+
+/* Looks before it copies: the connection may speak anything, and the request may not be sampled. */
+static __always_inline struct socket_state *receive_and_look(
+	struct sock *sock, struct socket_state *state, struct traced_process *process,
+	const struct socket_call *call, __u32 length, __u64 randomness)
+{
+	__u32 rejoined = 0;
+	bool begins = false;
+
+	if (process->config->flags & PROCESS_SERVER && may_begin(state)) {
+		if (!state && is_crumb(call, length))
+			state = make_socket_state(sock, process->tgid);
+		if (state && (state->held_bytes || is_crumb(call, length))) {
+			begins = completes_request(state, process, call);
+			rejoined = state->held_bytes;
+		} else {
+			begins = begins_request(call);
+		}
+	} else if (state && length == 1) {
+		completes_request(state, process, call);
+	}
+	if (begins && !state)
+		state = make_socket_state(sock, process->tgid);
+	if (begins && !state)
+		count_loss(LOSS_SOCKET_STORAGE);
+	else if (begins)
+		begin_request(sock, state, process, call, length, rejoined, randomness);
+	else if (state && is_recorded(state))
+		record_received(sock, state, process, call, length);
+	return state;
 }
 
 static __always_inline void receive(struct sock *sock, int result, struct traced_process *process)
@@ -159,28 +223,14 @@ static __always_inline void receive(struct sock *sock, int result, struct traced
 		return;
 	}
 	find_socket_call(&call, result);
-	__u32 rejoined = 0;
-	bool begins = false;
-	if (process->config->flags & PROCESS_SERVER && may_begin(state)) {
-		if (!state && is_crumb(&call, result))
-			state = make_socket_state(sock, process->tgid);
-		if (state && (state->held_bytes || is_crumb(&call, result))) {
-			begins = completes_request(state, process, &call);
-			rejoined = state->held_bytes;
-		} else {
-			begins = begins_request(&call);
-		}
-	} else if (state && result == 1) {
-		completes_request(state, process, &call);
-	}
-	if (begins && !state)
-		state = make_socket_state(sock, process->tgid);
-	if (begins && !state)
-		count_loss(LOSS_SOCKET_STORAGE);
-	else if (begins)
-		begin_request(sock, state, process, &call, result, rejoined);
-	else if (state && is_recorded(state))
-		record_received(sock, state, process, &call, result);
+	__u64 randomness = draw_randomness(process->now_ns, call.address ^ call.g);
+	bool plain = process->config->flags & PROCESS_SERVER && state && state->phase == PHASE_ANSWER && state->role == ROLE_SERVER && !state->held_bytes &&
+	             result >= HEAD_LOOK_BYTES && !process->config->spans_per_second &&
+	             randomness >= process->config->sampling_threshold;
+	if (plain)
+		receive_next(sock, state, process, &call, result, randomness);
+	else
+		state = receive_and_look(sock, state, process, &call, result, randomness);
 	if (state)
 		state->received_bytes += result;
 }
@@ -267,11 +317,9 @@ int BPF_PROG(on_receive, struct sock *sock, int result, int flags)
 	struct traced_process process;
 	if (result == -ERROR_AGAIN || flags & MESSAGE_PEEK || !find_current_process(&process))
 		return 0;
-	preempt_guard_enter();
 	struct program_use *use = count_hit(PROGRAM_RECEIVED);
 	receive(sock, result, &process);
 	count_time(use, process.now_ns);
-	preempt_guard_leave();
 	return 0;
 }
 
@@ -281,11 +329,9 @@ int BPF_PROG(on_send, struct sock *sock, int result, int flags)
 	struct traced_process process;
 	if (result == -ERROR_AGAIN || !find_current_process(&process))
 		return 0;
-	preempt_guard_enter();
 	struct program_use *use = count_hit(PROGRAM_SENT);
 	send(sock, result, &process);
 	count_time(use, process.now_ns);
-	preempt_guard_leave();
 	return 0;
 }
 
@@ -309,7 +355,7 @@ static __always_inline void record_socket_state(
 	record->error = sock->sk_err;
 	record->received_bytes = state->received_bytes;
 	record->sent_bytes = state->sent_bytes;
-	bpf_ringbuf_submit(record, wakeup_flags());
+	bpf_ringbuf_submit(record, wakeup_flags(now_ns));
 }
 
 /* May run for a packet, in any task: the process is the one that used the socket last. */
@@ -325,13 +371,11 @@ int BPF_PROG(on_socket_state, struct sock *sock, int old_state, int new_state)
 	struct process_config *config = bpf_map_lookup_elem(&process_config, &tgid);
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 	if (config && now_ns < config->deadline_ns) {
-		preempt_guard_enter();
-		struct program_use *use = count_hit(PROGRAM_SOCKET_STATE);
+			struct program_use *use = count_hit(PROGRAM_SOCKET_STATE);
 		if (state->told)
 			record_socket_state(sock, state, old_state, new_state, now_ns);
 		count_time(use, now_ns);
-		preempt_guard_leave();
-	}
+		}
 	if (new_state == STATE_CLOSE)
 		forget_request(tgid, state->goid);
 	return 0;

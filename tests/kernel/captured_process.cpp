@@ -105,6 +105,7 @@ base::Result<> CapturedProcess::attach(const std::string& path, const CaptureOpt
       return base::failed_precondition("NOT_PLANNED", outcome.detail);
   plan_.config.sampling_threshold = plan::threshold_of(options.ratio);
   plan_.config.spans_per_second = options.spans_per_second;
+  if (options.hop_key) plan_.config.flags |= PROCESS_HOP_KEY;
 
   base::Fd ring;
   kernel_ = std::make_unique<probe::BpfKernel>(

@@ -22,6 +22,7 @@ struct CaptureOptions {
   uint32_t spans_per_second = 0;
   bool server = true;
   bool client = false;
+  bool hop_key = false;
   std::chrono::milliseconds lease = std::chrono::minutes(5);
   std::vector<std::string> arguments{"-quiet"};
 };

@@ -45,6 +45,7 @@ protected:
 };
 
 TEST_P(HttpServerTest, CapturesEveryFieldOfAPlainRequest) {
+  start({.hop_key = true});
   RawClient client(captured->port());
   const auto before = base::SystemClock().boot_time().count();
 
