@@ -50,31 +50,27 @@ base::Result<std::unique_ptr<Agent>> Agent::start(
   std::unique_ptr<Agent> agent(
       new Agent(std::move(config), std::move(identity), std::move(policy)));
   TRY(agent->start_inventory());
-  agent->control_thread_ = std::thread([raw = agent.get()] { raw->follow_link(); });
+  agent->control_thread_ = std::jthread([raw = agent.get()] { raw->follow_link(); });
   agent->identity_->on_renewed([raw = agent.get()] { raw->link_->credential_changed(); });
   agent->link_->start();
   return agent;
 }
 
-Agent::Agent(
-    Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy)
+Agent::Agent(Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy)
     : config_(std::move(config)), features_(probe::detect_kernel_features()),
       host_(describe_host(config_, features_)), identity_(std::move(identity)),
-      exporter_(std::make_unique<exporter::Exporter>()),
-      inventory_events_(kProbeCommandsMax), link_events_(kLinkEventsMax) {
+      exporter_(std::make_unique<exporter::Exporter>()), inventory_events_(kProbeCommandsMax),
+      link_events_(kLinkEventsMax) {
   link_ = std::make_unique<link::Link>(
       link::Options{config_.servers}, *identity_, link_sources(), link_events_, clock_);
   event_thread_ = std::make_unique<EventThread>(
-      telemetry::read_host_resource(),
-      clock_,
-      [this] { return probe_thread_ ? probe_thread_->use().losses : std::map<std::string, uint64_t>(); },
+      telemetry::read_host_resource(), clock_,
+      [this] {
+        return probe_thread_ ? probe_thread_->use().losses : std::map<std::string, uint64_t>();
+      },
       [this](telemetry::SessionBatch batch) { exporter_->submit(std::move(batch)); });
   probe_thread_ = std::make_unique<ProbeThread>(
-      features_,
-      event_thread_->ring_reader(),
-      process::check_live,
-      std::move(policy),
-      clock_,
+      features_, event_thread_->ring_reader(), process::check_live, std::move(policy), clock_,
       ProbeOutputs{
           [this](sonde::v1::Ack ack) { acknowledge(std::move(ack)); },
           [this](const probe::Traced& traced) { retrace(traced); }});
@@ -99,16 +95,14 @@ base::Result<> Agent::start_inventory() {
   options.request = plan::all_facts();
   options.cache_directory = config_.state_dir / "binaries";
   inventory_ = TRY(process::Inventory::start(std::move(options), inventory_events_));
-  if (!inventory_->limitation().empty())
-    base::log::warn("processes: {}", inventory_->limitation());
-  process_thread_ = std::thread([this] { follow_processes(); });
+  if (!inventory_->limitation().empty()) base::log::warn("processes: {}", inventory_->limitation());
+  process_thread_ = std::jthread([this] { follow_processes(); });
   return {};
 }
 
 link::Sources Agent::link_sources() {
   return {
-      [this] { return hello(); },
-      [this] { return describe_processes(); },
+      [this] { return hello(); }, [this] { return describe_processes(); },
       [this](std::shared_ptr<grpc::Channel> channel) {
         exporter_->set_channel(std::move(channel));
       }};
@@ -116,8 +110,10 @@ link::Sources Agent::link_sources() {
 
 void Agent::follow_link() {
   while (auto event = link_events_.pop()) {
-    if (auto* connected = std::get_if<link::Connected>(&event->what)) handle(*connected);
-    else if (auto* gone = std::get_if<link::Disconnected>(&event->what)) handle(*gone);
+    if (auto* connected = std::get_if<link::Connected>(&event->what))
+      handle(*connected);
+    else if (auto* gone = std::get_if<link::Disconnected>(&event->what))
+      handle(*gone);
     else if (auto* delta = std::get_if<sonde::v1::Delta>(&event->what))
       handle(*delta, event->received_at);
     else if (auto* refresh = std::get_if<sonde::v1::LeaseRefresh>(&event->what))
@@ -131,7 +127,8 @@ void Agent::handle(const link::Connected& connected) {
 }
 
 void Agent::handle(const link::Disconnected& disconnected) {
-  base::log::warn("control plane: {}; sessions go on until their leases end", disconnected.error.message);
+  base::log::warn(
+      "control plane: {}; sessions go on until their leases end", disconnected.error.message);
 }
 
 void Agent::handle(const sonde::v1::Delta& delta, base::Nanoseconds received_at) {
@@ -161,7 +158,8 @@ void Agent::follow_processes() {
   while (auto event = inventory_events_.pop()) {
     if (event->kind == process::InventoryEvent::Kind::kAppeared)
       process_appeared(std::move(event->process));
-    else process_ended(event->process);
+    else
+      process_ended(event->process);
   }
 }
 
@@ -251,7 +249,8 @@ void Agent::heartbeat() {
 std::chrono::nanoseconds Agent::heartbeat_interval() const {
   std::lock_guard lock(mutex_);
   const auto& wanted = assignments_.settings().heartbeat_interval();
-  const auto interval = std::chrono::seconds(wanted.seconds()) + std::chrono::nanoseconds(wanted.nanos());
+  const auto interval =
+      std::chrono::seconds(wanted.seconds()) + std::chrono::nanoseconds(wanted.nanos());
   if (interval.count() == 0) return kHeartbeatDefault;
   return std::max<std::chrono::nanoseconds>(interval, kHeartbeatMin);
 }

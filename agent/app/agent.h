@@ -22,10 +22,10 @@
 namespace agent::app {
 
 class Agent {
-public:
+ public:
   // Everything that can fail at the start, but for the control plane: that may come later.
-  static base::Result<std::unique_ptr<Agent>> start(
-      Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy);
+  static base::Result<std::unique_ptr<Agent>>
+  start(Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy);
   // Detaches, sends what was captured, and ends the threads.
   ~Agent();
   Agent(const Agent&) = delete;
@@ -35,7 +35,7 @@ public:
   void heartbeat();
   std::chrono::nanoseconds heartbeat_interval() const;
 
-private:
+ private:
   Agent(Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy);
 
   base::Result<> start_inventory();
@@ -70,8 +70,8 @@ private:
   std::unique_ptr<process::Inventory> inventory_;
   base::Queue<link::Event> link_events_;
   std::unique_ptr<link::Link> link_;
-  std::thread process_thread_;
-  std::thread control_thread_;
+  std::jthread process_thread_;
+  std::jthread control_thread_;
 };
 
 } // namespace agent::app

@@ -28,9 +28,7 @@ base::Nanoseconds duration_of(const sonde::v1::SessionLease& lease) {
 } // namespace
 
 void add_status(
-    sonde::v1::Ack& ack,
-    const AssignmentKey& key,
-    const std::string& version,
+    sonde::v1::Ack& ack, const AssignmentKey& key, const std::string& version,
     AssignmentStatus status) {
   auto& line = *ack.add_assignments();
   *line.mutable_key() = key;
@@ -62,8 +60,7 @@ sonde::v1::Ack Assignments::apply(const sonde::v1::Delta& delta, base::Nanosecon
     *held.mutable_key() = assignment.key();
     held.set_version(assignment.version());
     if (!assignment.has_session())
-      add_status(
-          ack, assignment.key(), assignment.version(), in_state(AssignmentStatus::ACTIVE));
+      add_status(ack, assignment.key(), assignment.version(), in_state(AssignmentStatus::ACTIVE));
   }
   return ack;
 }
@@ -84,8 +81,11 @@ bool Assignments::take(
   case sonde::v1::Assignment::kOffsetTable:
     desired_.offset_tables[name] = assignment.offset_table();
     return true;
-  case sonde::v1::Assignment::kSettings: settings_ = assignment.settings(); return true;
-  case sonde::v1::Assignment::BODY_NOT_SET: break;
+  case sonde::v1::Assignment::kSettings:
+    settings_ = assignment.settings();
+    return true;
+  case sonde::v1::Assignment::BODY_NOT_SET:
+    break;
   }
   return false;
 }
@@ -98,10 +98,17 @@ void Assignments::remove(const AssignmentKey& key, uint64_t nonce, sonde::v1::Ac
     desired_.sessions.erase(key.name());
     answer = &removed_sessions_;
     break;
-  case AssignmentKey::SAMPLING_RULE: desired_.sampling_rules.erase(key.name()); break;
-  case AssignmentKey::OFFSET_TABLE: desired_.offset_tables.erase(key.name()); break;
-  case AssignmentKey::SETTINGS: settings_.Clear(); break;
-  default: break;
+  case AssignmentKey::SAMPLING_RULE:
+    desired_.sampling_rules.erase(key.name());
+    break;
+  case AssignmentKey::OFFSET_TABLE:
+    desired_.offset_tables.erase(key.name());
+    break;
+  case AssignmentKey::SETTINGS:
+    settings_.Clear();
+    break;
+  default:
+    break;
   }
   answer->set_nonce(nonce);
   add_status(*answer, key, "", in_state(AssignmentStatus::REMOVED));

@@ -12,12 +12,13 @@ namespace agent::app {
 
 // Owned by the control thread.
 class Assignments {
-public:
-  // Takes in a delta that arrived at `received_at` (boot time). Answers the acknowledgement of everything in it
-  // that needs no kernel: rules, tables, settings, and bodies that are not understood. Sessions are answered
-  // when the probe thread has dealt with them.
+ public:
+  // Takes in a delta that arrived at `received_at` (boot time). Answers the acknowledgement of
+  // everything in it that needs no kernel: rules, tables, settings, and bodies that are not
+  // understood. Sessions are answered when the probe thread has dealt with them.
   sonde::v1::Ack apply(const sonde::v1::Delta& delta, base::Nanoseconds received_at);
-  // The sessions that the last delta took away, as the acknowledgement that is due once they are detached.
+  // The sessions that the last delta took away, as the acknowledgement that is due once they are
+  // detached.
   sonde::v1::Ack removed_sessions() const { return removed_sessions_; }
   // New ends of leases of sessions that are held, by session.
   std::map<std::string, base::Nanoseconds> refresh(
@@ -30,7 +31,7 @@ public:
   // With versions, for a Hello; a session whose lease is over is not held any more.
   std::vector<sonde::v1::HeldAssignment> held(base::Nanoseconds now) const;
 
-private:
+ private:
   using KeyText = std::string; // type and name
 
   bool take(const sonde::v1::Assignment& assignment, uint64_t nonce, base::Nanoseconds deadline);
@@ -44,9 +45,7 @@ private:
 
 // One line of an acknowledgement.
 void add_status(
-    sonde::v1::Ack& ack,
-    const sonde::v1::AssignmentKey& key,
-    const std::string& version,
+    sonde::v1::Ack& ack, const sonde::v1::AssignmentKey& key, const std::string& version,
     sonde::v1::AssignmentStatus status);
 
 } // namespace agent::app

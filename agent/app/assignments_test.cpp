@@ -9,7 +9,8 @@ using namespace std::chrono_literals;
 using sonde::v1::AssignmentKey;
 using sonde::v1::AssignmentStatus;
 
-sonde::v1::Assignment* add(sonde::v1::Delta& delta, AssignmentKey::Type type, const std::string& name) {
+sonde::v1::Assignment*
+add(sonde::v1::Delta& delta, AssignmentKey::Type type, const std::string& name) {
   auto* assignment = delta.add_assignments();
   assignment->mutable_key()->set_type(type);
   assignment->mutable_key()->set_name(name);

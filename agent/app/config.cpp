@@ -1,6 +1,5 @@
 #include "agent/app/config.h"
 
-
 #include <CLI/CLI.hpp>
 #include <yaml-cpp/yaml.h>
 
@@ -14,16 +13,20 @@ constexpr const char* kDefaultFile = "/etc/sonde/agent.yaml";
 
 constexpr const char* kDescription =
     "sonde-agent watches the Go processes of this host for the control plane.\n\n"
-    "It loads BPF programs only while a session needs them, and leaves nothing behind when it ends, however it\n"
-    "ends. On its first start it trades a join token for a certificate, which it keeps in the state directory.";
+    "It loads BPF programs only while a session needs them, and leaves nothing behind when it "
+    "ends, however it\n"
+    "ends. On its first start it trades a join token for a certificate, which it keeps in the "
+    "state directory.";
 
 constexpr const char* kFooter =
     "\nFirst start:\n"
-    "  sonde token create -l env=prod > /run/sonde-token        (on your machine; one use, ten minutes)\n"
+    "  sonde token create -l env=prod > /run/sonde-token        (on your machine; one use, ten "
+    "minutes)\n"
     "  sonde-agent --server sonde.example:7443 --join-token-file /run/sonde-token\n"
     "Every later start:\n"
     "  sonde-agent --server sonde.example:7443\n\n"
-    "Needs Linux 5.8 or later with BTF, and the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and\n"
+    "Needs Linux 5.8 or later with BTF, and the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE "
+    "and\n"
     "CAP_DAC_READ_SEARCH (or root). CAP_SYS_RESOURCE is not needed.\n\n"
     "The file has the long names of the flags as keys:\n"
     "  server: [sonde.example:7443]\n"
@@ -62,15 +65,24 @@ std::vector<std::string> read_labels(const YAML::Node& node) {
 base::Result<> read_file(const std::string& path, Words& words) {
   for (const auto& entry : YAML::LoadFile(path)) {
     const auto key = entry.first.as<std::string>();
-    if (key == "server") words.config.servers = read_list(entry.second);
-    else if (key == "state-dir") words.config.state_dir = read_text(entry.second);
-    else if (key == "join-token-file") words.config.join_token_file = read_text(entry.second);
-    else if (key == "policy") words.config.policy_file = read_text(entry.second);
-    else if (key == "label") words.labels = read_labels(entry.second);
-    else if (key == "hostname") words.config.hostname = read_text(entry.second);
-    else if (key == "log-format") words.log_format = read_text(entry.second);
-    else if (key == "log-level") words.config.log_level = read_text(entry.second);
-    else return base::invalid_argument("CONFIG_INVALID", path + ": unknown key '" + key + "'");
+    if (key == "server")
+      words.config.servers = read_list(entry.second);
+    else if (key == "state-dir")
+      words.config.state_dir = read_text(entry.second);
+    else if (key == "join-token-file")
+      words.config.join_token_file = read_text(entry.second);
+    else if (key == "policy")
+      words.config.policy_file = read_text(entry.second);
+    else if (key == "label")
+      words.labels = read_labels(entry.second);
+    else if (key == "hostname")
+      words.config.hostname = read_text(entry.second);
+    else if (key == "log-format")
+      words.log_format = read_text(entry.second);
+    else if (key == "log-level")
+      words.config.log_level = read_text(entry.second);
+    else
+      return base::invalid_argument("CONFIG_INVALID", path + ": unknown key '" + key + "'");
   }
   return {};
 }
@@ -105,22 +117,27 @@ void add_options(CLI::App& app, Words& words) {
       ->type_name("FILE")
       ->default_str(kDefaultFile);
   auto& config = words.config;
-  app.add_option("-s,--server", config.servers, "control plane to connect to; several are tried in turn")
+  app.add_option(
+         "-s,--server", config.servers, "control plane to connect to; several are tried in turn")
       ->envname("SONDE_SERVER")
       ->type_name("HOST:PORT")
       ->delimiter(',');
-  app.add_option("--join-token-file", config.join_token_file,
-                 "file with a join token, for the first start (or SONDE_JOIN_TOKEN)")
+  app.add_option(
+         "--join-token-file", config.join_token_file,
+         "file with a join token, for the first start (or SONDE_JOIN_TOKEN)")
       ->envname("SONDE_JOIN_TOKEN_FILE")
       ->type_name("FILE");
-  app.add_option("--state-dir", config.state_dir, "key, certificate and the cache of analysed binaries")
+  app.add_option(
+         "--state-dir", config.state_dir, "key, certificate and the cache of analysed binaries")
       ->capture_default_str()
       ->envname("SONDE_STATE_DIR")
       ->type_name("DIR");
-  app.add_option("--policy", config.policy_file, "what this host forbids, whatever the control plane asks")
+  app.add_option(
+         "--policy", config.policy_file, "what this host forbids, whatever the control plane asks")
       ->envname("SONDE_POLICY")
       ->type_name("FILE");
-  app.add_option("-l,--label", words.labels, "reported label of this host; for selectors, never for access")
+  app.add_option(
+         "-l,--label", words.labels, "reported label of this host; for selectors, never for access")
       ->envname("SONDE_LABELS")
       ->type_name("KEY=VALUE")
       ->delimiter(',');
@@ -149,8 +166,7 @@ base::Result<Config> finish(Words words) {
     config.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
   if (const char* token = std::getenv("SONDE_JOIN_TOKEN")) config.join_token = token;
-  config.log_format =
-      words.log_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
+  config.log_format = words.log_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
   return std::move(config);
 }
 

@@ -24,8 +24,8 @@ struct Config {
   std::string log_level = "info";
 };
 
-// What main should do: run with a configuration, or end at once with this code (after --help, --version, or a
-// mistake that was explained already).
+// What main should do: run with a configuration, or end at once with this code (after --help,
+// --version, or a mistake that was explained already).
 struct Invocation {
   std::optional<Config> config;
   int exit_code = 0;

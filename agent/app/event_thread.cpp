@@ -40,7 +40,8 @@ std::vector<telemetry::SessionView> views_of(const probe::Traced& traced) {
         view.server = share.server;
         view.client = share.client;
       }
-      // Where rules make processes differ, the kernel's row has decided already: the loosest view lets it pass.
+      // Where rules make processes differ, the kernel's row has decided already: the loosest view
+      // lets it pass.
       view.threshold = std::min(view.threshold, share.sampling.threshold);
       view.server = view.server || share.server;
       view.client = view.client || share.client;
@@ -53,10 +54,8 @@ std::vector<telemetry::SessionView> views_of(const probe::Traced& traced) {
 }
 
 EventThread::EventThread(
-    telemetry::HostResource host,
-    const base::Clock& clock,
-    std::function<std::map<std::string, uint64_t>()> losses,
-    telemetry::Telemetry::Sink sink)
+    telemetry::HostResource host, const base::Clock& clock,
+    std::function<std::map<std::string, uint64_t>()> losses, telemetry::Telemetry::Sink sink)
     : clock_(clock), kernel_losses_(std::move(losses)),
       telemetry_(std::move(host), clock, std::move(sink)), commands_(kEventCommandsMax),
       thread_([this] { run(); }) {}
@@ -88,17 +87,18 @@ void EventThread::run() {
   for (;;) {
     if (reader_) read(kRingPoll);
     auto command = reader_ ? commands_.pop_for(std::chrono::nanoseconds(0)) : commands_.pop();
-    if (command) std::visit([this](auto& what) { execute(what); }, *command);
-    else if (commands_.closed()) break;
+    if (command)
+      std::visit([this](auto& what) { execute(what); }, *command);
+    else if (commands_.closed())
+      break;
   }
   telemetry_.flush_all();
 }
 
 void EventThread::execute(RingOpened& command) {
   auto reader = event::RecordReader::open(
-      command.fd.get(), clock_, [this](const event::HttpExchange& exchange) {
-        telemetry_.on_exchange(exchange);
-      });
+      command.fd.get(), clock_,
+      [this](const event::HttpExchange& exchange) { telemetry_.on_exchange(exchange); });
   if (!reader) return base::log::error("the ring of records: {}", reader.error().message);
   reader_ = *std::move(reader);
   counted_losses_.clear();

@@ -45,13 +45,11 @@ struct EventTotals {
 
 // Thread-safe; the sink is called on the thread.
 class EventThread {
-public:
+ public:
   // `losses` answers what the loaded programs have lost so far; called on the thread.
   EventThread(
-      telemetry::HostResource host,
-      const base::Clock& clock,
-      std::function<std::map<std::string, uint64_t>()> losses,
-      telemetry::Telemetry::Sink sink);
+      telemetry::HostResource host, const base::Clock& clock,
+      std::function<std::map<std::string, uint64_t>()> losses, telemetry::Telemetry::Sink sink);
   // Reads what is left and hands it out.
   ~EventThread();
 
@@ -61,7 +59,7 @@ public:
   void retrace(Retrace retrace);
   EventTotals totals() const;
 
-private:
+ private:
   struct RingOpened {
     base::Fd fd;
   };
@@ -86,14 +84,14 @@ private:
   std::unique_ptr<event::RecordReader> reader_;
   std::set<uint32_t> traced_pids_;
   std::set<std::string> traced_sessions_;
-  std::map<std::string, SessionTotals> finished_; // of sessions while nothing was traced for them
+  std::map<std::string, SessionTotals> finished_;  // of sessions while nothing was traced for them
   std::map<std::string, uint64_t> counted_losses_; // handed to telemetry already
   uint64_t records_before_ = 0;                    // of readers that are gone
   std::map<std::string, uint64_t> losses_before_;
   base::Queue<Command> commands_;
   mutable std::mutex mutex_; // of totals_
   EventTotals totals_;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace agent::app

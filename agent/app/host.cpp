@@ -45,8 +45,7 @@ sonde::v1::Hello describe_host(const Config& config, const probe::KernelFeatures
   return hello;
 }
 
-sonde::v1::Process describe_process(
-    const process::GoProcess& go, const std::string& hostname) {
+sonde::v1::Process describe_process(const process::GoProcess& go, const std::string& hostname) {
   const auto& process = go.process;
   sonde::v1::Process described;
   described.set_hostname(hostname);

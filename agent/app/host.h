@@ -12,8 +12,7 @@ namespace agent::app {
 sonde::v1::Hello describe_host(const Config& config, const probe::KernelFeatures& features);
 
 // A process as the control plane knows it: what can run in it, or why nothing can.
-sonde::v1::Process describe_process(
-    const process::GoProcess& process, const std::string& hostname);
+sonde::v1::Process describe_process(const process::GoProcess& process, const std::string& hostname);
 
 // CPU seconds and resident bytes of this process.
 void measure_self(sonde::v1::AgentHealth& health);

@@ -8,8 +8,8 @@
 namespace agent::app {
 namespace {
 
-sonde::v1::Ack session_ack(
-    const plan::DesiredSession& session, sonde::v1::AssignmentStatus status) {
+sonde::v1::Ack
+session_ack(const plan::DesiredSession& session, sonde::v1::AssignmentStatus status) {
   sonde::v1::Ack ack;
   ack.set_nonce(session.nonce);
   sonde::v1::AssignmentKey key;
@@ -22,18 +22,12 @@ sonde::v1::Ack session_ack(
 } // namespace
 
 ProbeThread::ProbeThread(
-    probe::KernelFeatures features,
-    probe::RingReader ring,
-    probe::LiveCheck live_check,
-    plan::LocalPolicy policy,
-    const base::Clock& clock,
-    ProbeOutputs outputs)
-    : kernel_(std::move(features), std::move(ring), std::move(live_check)),
-      clock_(clock), outputs_(std::move(outputs)),
+    probe::KernelFeatures features, probe::RingReader ring, probe::LiveCheck live_check,
+    plan::LocalPolicy policy, const base::Clock& clock, ProbeOutputs outputs)
+    : kernel_(std::move(features), std::move(ring), std::move(live_check)), clock_(clock),
+      outputs_(std::move(outputs)),
       reconciler_(
-          kernel_,
-          clock,
-          std::move(policy),
+          kernel_, clock, std::move(policy),
           {[this](const plan::DesiredSession& session, sonde::v1::AssignmentStatus status) {
              outputs_.acknowledge(session_ack(session, std::move(status)));
            },

@@ -39,14 +39,10 @@ struct ProbeOutputs {
 
 // Thread-safe: commands come from any thread and are dealt with in their order.
 class ProbeThread {
-public:
+ public:
   ProbeThread(
-      probe::KernelFeatures features,
-      probe::RingReader ring,
-      probe::LiveCheck live_check,
-      plan::LocalPolicy policy,
-      const base::Clock& clock,
-      ProbeOutputs outputs);
+      probe::KernelFeatures features, probe::RingReader ring, probe::LiveCheck live_check,
+      plan::LocalPolicy policy, const base::Clock& clock, ProbeOutputs outputs);
   // Detaches everything; what the ring still holds is read.
   ~ProbeThread();
 
@@ -55,7 +51,7 @@ public:
   // Of the loaded programs, as of the last tick.
   probe::KernelUse use() const;
 
-private:
+ private:
   void run();
   void execute(Apply& command);
   void execute(RefreshLeases& command);
@@ -70,7 +66,7 @@ private:
   base::Nanoseconds next_tick_{0};
   mutable std::mutex mutex_; // of use_
   probe::KernelUse use_;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace agent::app

@@ -11,8 +11,8 @@ namespace agent::plan {
 
 struct DesiredSession {
   sonde::v1::SessionAssignment spec;
-  std::string version;           // of the assignment, handed back in its status
-  uint64_t nonce = 0;            // of the delta that its next status answers; 0 when it was answered
+  std::string version; // of the assignment, handed back in its status
+  uint64_t nonce = 0;  // of the delta that its next status answers; 0 when it was answered
   base::Nanoseconds deadline{0}; // end of the lease, boot time
 };
 

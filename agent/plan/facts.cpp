@@ -8,8 +8,8 @@
 namespace agent::plan {
 namespace {
 
-base::Error missing(
-    const process::BinaryInfo& binary, std::string_view name, std::string_view reason) {
+base::Error
+missing(const process::BinaryInfo& binary, std::string_view name, std::string_view reason) {
   std::string detail = std::string(name) + " is not known of this binary";
   if (const auto* why = binary.find_missing(name)) {
     reason = why->reason;
@@ -29,8 +29,8 @@ struct TableFact {
   std::string table_id;
 };
 
-std::optional<TableFact> table_fact(
-    const DesiredState& desired, const process::BinaryInfo& binary, std::string_view name) {
+std::optional<TableFact>
+table_fact(const DesiredState& desired, const process::BinaryInfo& binary, std::string_view name) {
   for (const auto& [id, table] : desired.offset_tables) {
     if (!is_for(table, binary)) continue;
     for (const auto& field : table.fields())
@@ -45,8 +45,16 @@ process::FactRequest all_facts() {
   process::FactRequest request;
   request.functions = {kGopanic, kRoundTrip, kMapRoundTripError};
   request.fields = {
-      kGStackLo, kGStackHi, kGM, kGGoid, kGParentGoid, kMCurg,
-      kPersistConnConn, kPersistConnCanceledErr, kTcpConnFd, kNetFdSysfd};
+      kGStackLo,
+      kGStackHi,
+      kGM,
+      kGGoid,
+      kGParentGoid,
+      kMCurg,
+      kPersistConnConn,
+      kPersistConnCanceledErr,
+      kTcpConnFd,
+      kNetFdSysfd};
   request.types = {kTcpConnType};
   request.types.insert(request.types.end(), kMessageTypes.begin(), kMessageTypes.end());
   request.types.insert(request.types.end(), kTimeoutTypes.begin(), kTimeoutTypes.end());
@@ -58,9 +66,9 @@ base::Result<uint16_t> Facts::offset(std::string_view field) const {
   const auto table = table_fact(desired_, binary_, field);
   if (own != nullptr && table && table->offset != own->offset)
     return base::failed_precondition(
-        "LAYOUT_CONFLICT",
-        std::string(field) + ": the binary says offset " + std::to_string(own->offset) +
-            ", offset table " + table->table_id + " says " + std::to_string(table->offset));
+        "LAYOUT_CONFLICT", std::string(field) + ": the binary says offset " +
+                               std::to_string(own->offset) + ", offset table " + table->table_id +
+                               " says " + std::to_string(table->offset));
   const auto* why = binary_.find_missing(field);
   const bool conflicts = why != nullptr && why->reason == "LAYOUT_CONFLICT";
   if (own == nullptr && (!table || conflicts)) return missing(binary_, field, "LAYOUT_MISSING");

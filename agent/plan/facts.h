@@ -9,14 +9,15 @@
 
 namespace agent::plan {
 
-// Everything that any probe of any supported Go version may ask for; what a binary does not have comes back in
-// BinaryInfo::missing and is judged when the plan is made.
+// Everything that any probe of any supported Go version may ask for; what a binary does not have
+// comes back in BinaryInfo::missing and is judged when the plan is made.
 process::FactRequest all_facts();
 
-// The facts of one binary, held against the offset tables of the fleet: a table that contradicts the binary
-// refuses the fact, and one that an operator wrote fills in for what the binary does not tell.
+// The facts of one binary, held against the offset tables of the fleet: a table that contradicts
+// the binary refuses the fact, and one that an operator wrote fills in for what the binary does not
+// tell.
 class Facts {
-public:
+ public:
   // Both must outlive it.
   Facts(const process::BinaryInfo& binary, const DesiredState& desired)
       : binary_(binary), desired_(desired) {}
@@ -28,7 +29,7 @@ public:
   // LAYOUT_MISSING.
   base::Result<uint64_t> type_address(std::string_view name) const;
 
-private:
+ private:
   const process::BinaryInfo& binary_;
   const DesiredState& desired_;
 };

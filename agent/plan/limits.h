@@ -5,7 +5,8 @@
 
 namespace agent::plan {
 
-// Instructions of a function that are looked at for a site: the longest Go prologue (a huge frame) has seven.
+// Instructions of a function that are looked at for a site: the longest Go prologue (a huge frame)
+// has seven.
 inline constexpr size_t kSiteInstructionsMax = 24;
 // Of one agent; each takes a place in the fan-out of every event.
 inline constexpr size_t kSessionsMax = 16;

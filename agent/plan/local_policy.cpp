@@ -16,7 +16,8 @@ base::Error invalid(const std::string& what) {
 
 // Hands each entry of a mapping to its reader; unknown keys are errors.
 base::Result<> read_mapping(
-    const YAML::Node& node, const std::string& where, const std::map<std::string, Reader>& readers) {
+    const YAML::Node& node, const std::string& where,
+    const std::map<std::string, Reader>& readers) {
   if (node.IsNull()) return {};
   if (!node.IsMap()) return invalid(where + " must be a mapping");
   for (const auto& entry : node) {
@@ -29,8 +30,8 @@ base::Result<> read_mapping(
 }
 
 base::Result<> check(const LocalPolicy& policy) {
-  static const std::set<std::string> kinds = {
-      "http", "grpc", "sql", "function", "runtime", "cpuProfile"};
+  static const std::set<std::string> kinds = {"http",     "grpc",    "sql",
+                                              "function", "runtime", "cpuProfile"};
   for (const auto& kind : policy.forbidden_probes)
     if (!kinds.contains(kind)) return invalid("there is no probe kind '" + kind + "'");
   if (policy.cpu_fraction_max && !(*policy.cpu_fraction_max >= 0))
@@ -48,22 +49,22 @@ base::Result<LocalPolicy> read_policy(const YAML::Node& root) {
   };
   auto never_touch = [&](const YAML::Node& node) {
     keep(read_mapping(
-        node,
-        "neverTouch",
+        node, "neverTouch",
         {{"executables",
           [&](const YAML::Node& n) {
             policy.forbidden_executables = n.as<std::vector<std::string>>();
           }},
          {"services",
-          [&](const YAML::Node& n) { policy.forbidden_services = n.as<std::vector<std::string>>(); }},
+          [&](const YAML::Node& n) {
+            policy.forbidden_services = n.as<std::vector<std::string>>();
+          }},
          {"pids", [&](const YAML::Node& n) {
             for (auto pid : n.as<std::vector<uint32_t>>()) policy.forbidden_pids.insert(pid);
           }}}));
   };
   auto limits = [&](const YAML::Node& node) {
     keep(read_mapping(
-        node,
-        "limits",
+        node, "limits",
         {{"sessions", [&](const YAML::Node& n) { policy.sessions_max = n.as<size_t>(); }},
          {"cpuFraction", [&](const YAML::Node& n) { policy.cpu_fraction_max = n.as<double>(); }},
          {"eventsPerSecond",
@@ -73,8 +74,7 @@ base::Result<LocalPolicy> read_policy(const YAML::Node& root) {
     for (auto& kind : node.as<std::vector<std::string>>()) policy.forbidden_probes.insert(kind);
   };
   TRY(read_mapping(
-      root,
-      "the policy",
+      root, "the policy",
       {{"forbiddenProbes", forbidden_probes}, {"neverTouch", never_touch}, {"limits", limits}}));
   TRY(std::move(nested));
   TRY(check(policy));

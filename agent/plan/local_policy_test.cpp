@@ -21,8 +21,8 @@ neverTouch:
 }
 
 TEST(LocalPolicy, LimitsSessionsAndBudgets) {
-  auto policy = parse_local_policy(
-      "{forbiddenProbes: [http, sql], limits: {sessions: 2, cpuFraction: 0.01, eventsPerSecond: 50}}");
+  auto policy = parse_local_policy("{forbiddenProbes: [http, sql], limits: {sessions: 2, "
+                                   "cpuFraction: 0.01, eventsPerSecond: 50}}");
 
   ASSERT_TRUE(policy.ok()) << policy.error().message;
   EXPECT_TRUE(policy->forbidden_probes.contains("sql"));
@@ -40,13 +40,8 @@ TEST(LocalPolicy, OfAnEmptyFileForbidsNothing) {
 
 TEST(LocalPolicy, RefusesWhatItDoesNotUnderstand) {
   for (const char* text :
-       {"forbidenProbes: [http]",
-        "forbiddenProbes: [htpp]",
-        "neverTouch: {executable: [/a]}",
-        "neverTouch: [/a]",
-        "neverTouch: {pids: [x]}",
-        "limits: {cpuFraction: -1}",
-        "a: [",
+       {"forbidenProbes: [http]", "forbiddenProbes: [htpp]", "neverTouch: {executable: [/a]}",
+        "neverTouch: [/a]", "neverTouch: {pids: [x]}", "limits: {cpuFraction: -1}", "a: [",
         "just words"}) {
     auto policy = parse_local_policy(text);
     ASSERT_FALSE(policy.ok()) << text;

@@ -17,13 +17,13 @@ using sonde::v1::Reason;
 constexpr process::GoVersion kOldestGo{1, 17, 0};
 constexpr process::GoVersion kFirstUnknownGo{1, 28, 0};
 constexpr process::GoVersion kParentGoidSince{1, 21, 0};
-constexpr uint64_t kNanosecondsPerTick = 10'000'000; // USER_HZ is 100 on every architecture we run on
+constexpr uint64_t kNanosecondsPerTick =
+    10'000'000; // USER_HZ is 100 on every architecture we run on
 
-base::Result<FunctionSite> place(
-    const Facts& facts, FunctionProgram program, const std::string& symbol) {
+base::Result<FunctionSite>
+place(const Facts& facts, FunctionProgram program, const std::string& symbol) {
   const auto* function = TRY(facts.function(symbol));
-  std::span code(
-      reinterpret_cast<const uint8_t*>(function->code.data()), function->code.size());
+  std::span code(reinterpret_cast<const uint8_t*>(function->code.data()), function->code.size());
   auto site = TRY(find_site(code, function->size).context(symbol));
   return FunctionSite{
       program,
@@ -67,8 +67,7 @@ struct ClientFacts {
 base::Result<ClientFacts> client_facts(const Facts& facts, uint64_t load_bias) {
   ClientFacts client;
   client.round_trip = TRY(place(facts, FunctionProgram::kRoundTrip, kRoundTrip));
-  client.round_trip_error =
-      TRY(place(facts, FunctionProgram::kRoundTripError, kMapRoundTripError));
+  client.round_trip_error = TRY(place(facts, FunctionProgram::kRoundTripError, kMapRoundTripError));
   client.layout.persist_conn_conn = TRY(facts.offset(kPersistConnConn));
   client.layout.tcp_conn_fd = TRY(facts.offset(kTcpConnFd));
   client.layout.net_fd_sysfd = TRY(facts.offset(kNetFdSysfd));
@@ -88,11 +87,9 @@ void fill_types(std::span<__u64> row, const Facts& facts, uint64_t load_bias, co
 
 // Makes the plan of one process, probe by probe.
 class Planner {
-public:
+ public:
   Planner(
-      const process::GoProcess& process,
-      const DesiredState& desired,
-      const LocalPolicy& policy,
+      const process::GoProcess& process, const DesiredState& desired, const LocalPolicy& policy,
       const BudgetVerdicts& budget)
       : process_(process), desired_(desired), policy_(policy), budget_(budget),
         subject_(subject_of(process.process)) {
@@ -108,7 +105,7 @@ public:
     return std::move(plan_);
   }
 
-private:
+ private:
   void add(const DesiredSession& session) {
     const auto& spec = session.spec;
     SessionShare share{spec.session_id(), {}, false, false};
@@ -120,7 +117,8 @@ private:
     if (!share.server && !share.client) return;
     share.sampling = sampling_of(spec.sampling(), rules_, subject_, verdict(spec).share);
     plan_.config.deadline_ns = std::max(
-        plan_.config.deadline_ns, static_cast<__u64>(std::max<int64_t>(0, session.deadline.count())));
+        plan_.config.deadline_ns,
+        static_cast<__u64>(std::max<int64_t>(0, session.deadline.count())));
     plan_.shares.push_back(std::move(share));
   }
 
@@ -131,17 +129,13 @@ private:
   }
 
   void judge(
-      const sonde::v1::SessionAssignment& spec,
-      const sonde::v1::Probe& probe,
-      SessionShare& share,
+      const sonde::v1::SessionAssignment& spec, const sonde::v1::Probe& probe, SessionShare& share,
       ProbeOutcome& outcome) {
     if (auto why = forbids(policy_, subject_))
       return refuse(outcome, Reason::LOCAL_POLICY_DENIED, *why);
-    if (auto why = forbidden_kind(probe))
-      return refuse(outcome, Reason::LOCAL_POLICY_DENIED, *why);
+    if (auto why = forbidden_kind(probe)) return refuse(outcome, Reason::LOCAL_POLICY_DENIED, *why);
     if (!probe.has_http())
-      return refuse(
-          outcome, Reason::PROBE_UNSUPPORTED, "this agent has no probe of this kind yet");
+      return refuse(outcome, Reason::PROBE_UNSUPPORTED, "this agent has no probe of this kind yet");
     const auto budget = verdict(spec);
     if (budget.share <= 0) return refuse(outcome, budget.reason, budget.detail);
     if (auto error = unsupported_binary())
@@ -172,20 +166,17 @@ private:
       return base::failed_precondition("BINARY_UNSUPPORTED", "only amd64 is supported");
     if (binary.go_version < kOldestGo || binary.go_version >= kFirstUnknownGo)
       return base::failed_precondition(
-          "BINARY_UNSUPPORTED",
-          binary.go_version_text + " is not supported: Go 1.17 to 1.27 are");
+          "BINARY_UNSUPPORTED", binary.go_version_text + " is not supported: Go 1.17 to 1.27 are");
     return std::nullopt;
   }
 
-  void judge_http(
-      const sonde::v1::HttpProbe& probe, SessionShare& share, ProbeOutcome& outcome) {
+  void judge_http(const sonde::v1::HttpProbe& probe, SessionShare& share, ProbeOutcome& outcome) {
     using sonde::v1::HttpProbe;
     const bool wants_server = probe.side() != HttpProbe::CLIENT;
     const bool wants_client = probe.side() != HttpProbe::SERVER;
     const Facts facts(*process_.binary, desired_);
     auto server = server_facts(facts, process_.binary->go_version);
-    if (!server)
-      return refuse(outcome, reason_code(server.error().reason), server.error().message);
+    if (!server) return refuse(outcome, reason_code(server.error().reason), server.error().message);
     outcome.state = AssignmentStatus::ACTIVE;
     std::vector<FunctionSite> sites{server->panic};
     if (wants_client) {
@@ -209,9 +200,7 @@ private:
 
   // True when client calls will be seen.
   bool judge_client(
-      const Facts& facts,
-      bool wants_server,
-      std::vector<FunctionSite>& sites,
+      const Facts& facts, bool wants_server, std::vector<FunctionSite>& sites,
       ProbeOutcome& outcome) {
     auto client = client_facts(facts, process_.process.load_bias);
     if (client) {
@@ -239,7 +228,8 @@ private:
       if (share.server) config.flags |= PROCESS_SERVER;
       if (share.client) config.flags |= PROCESS_CLIENT;
     }
-    // A client span's parent is the open server span: its requests are followed too, whoever asked for them.
+    // A client span's parent is the open server span: its requests are followed too, whoever asked
+    // for them.
     if ((config.flags & PROCESS_CLIENT) != 0) config.flags |= PROCESS_SERVER;
     if (config.go.g_parent_goid != 0) config.flags |= PROCESS_LINEAGE;
     const auto kernel = loosest(samplings);
@@ -268,9 +258,7 @@ Subject subject_of(const process::Process& process) {
 }
 
 ProbePlan make_plan(
-    const process::GoProcess& process,
-    const DesiredState& desired,
-    const LocalPolicy& policy,
+    const process::GoProcess& process, const DesiredState& desired, const LocalPolicy& policy,
     const BudgetVerdicts& budget) {
   return Planner(process, desired, policy, budget).make();
 }
@@ -278,7 +266,8 @@ ProbePlan make_plan(
 Reason::Code reason_code(std::string_view reason) {
   if (reason == "PROCESS_GONE") return Reason::NO_MATCHING_PROCESS;
   if (reason == "NO_SITE") return Reason::PROBE_UNSUPPORTED;
-  if (reason == "ANALYSIS_FAILED" || reason == "BINARY_MALFORMED") return Reason::BINARY_UNSUPPORTED;
+  if (reason == "ANALYSIS_FAILED" || reason == "BINARY_MALFORMED")
+    return Reason::BINARY_UNSUPPORTED;
   if (reason == "PERMISSION_DENIED") return Reason::KERNEL_UNSUPPORTED;
   Reason::Code code = Reason::INTERNAL;
   if (!Reason::Code_Parse(std::string(reason), &code)) return Reason::INTERNAL;

@@ -21,9 +21,9 @@ enum class FunctionProgram : uint8_t { kPanic, kRoundTrip, kRoundTripError };
 struct FunctionSite {
   FunctionProgram program = FunctionProgram::kPanic;
   std::string symbol;
-  uint64_t function_offset = 0; // of the entry, in the file
-  uint64_t site_offset = 0;     // of the instruction, in the file
-  uint64_t cookie = 0;          // enum site_cookie
+  uint64_t function_offset = 0;  // of the entry, in the file
+  uint64_t site_offset = 0;      // of the instruction, in the file
+  uint64_t cookie = 0;           // enum site_cookie
   std::vector<uint8_t> prologue; // what must stand at function_offset when it is attached
   bool operator==(const FunctionSite&) const = default;
 };
@@ -45,7 +45,8 @@ struct ProbeOutcome {
   std::string detail;
 };
 
-// Everything about one process that at least one session selects. Nothing is attached when `shares` is empty.
+// Everything about one process that at least one session selects. Nothing is attached when `shares`
+// is empty.
 struct ProbePlan {
   process::ProcessKey process;
   std::string executable;
@@ -60,7 +61,8 @@ struct ProbePlan {
 // The words of a selector for a process.
 Subject subject_of(const process::Process& process);
 
-// What its budget leaves to a session: a share of 1 keeps what it asked for, less samples down, 0 detaches it.
+// What its budget leaves to a session: a share of 1 keeps what it asked for, less samples down, 0
+// detaches it.
 struct BudgetVerdict {
   double share = 1;
   sonde::v1::Reason::Code reason = sonde::v1::Reason::CODE_UNSPECIFIED; // when share is below 1
@@ -71,9 +73,7 @@ using BudgetVerdicts = std::map<std::string, BudgetVerdict>; // by session id
 
 // The plan of one process under all sessions that select it. Refusals are outcomes, not errors.
 ProbePlan make_plan(
-    const process::GoProcess& process,
-    const DesiredState& desired,
-    const LocalPolicy& policy,
+    const process::GoProcess& process, const DesiredState& desired, const LocalPolicy& policy,
     const BudgetVerdicts& budget);
 
 // Reason of the contract for a reason of ours; INTERNAL for one that the contract does not name.

@@ -32,7 +32,8 @@ process::BinaryInfo binary(process::GoVersion version = {1, 26, 8}) {
   for (const auto& name : all_facts().fields) info.fields[name] = {offset += 8, 8};
   if (version < process::GoVersion{1, 21, 0}) {
     info.fields.erase(kGParentGoid);
-    info.missing.push_back({process::FactKind::kField, kGParentGoid, "LAYOUT_MISSING", "no such field"});
+    info.missing.push_back(
+        {process::FactKind::kField, kGParentGoid, "LAYOUT_MISSING", "no such field"});
   }
   for (const auto& name : all_facts().types) info.types[name] = {address += 0x100, 8};
   return info;
@@ -102,7 +103,8 @@ TEST(Plan, AddsTheLoadBiasToTypesButNotToFileOffsets) {
 TEST(Plan, RefusesAMissingLayoutWithItsReason) {
   auto info = binary();
   info.fields.erase(kGGoid);
-  info.missing.push_back({process::FactKind::kField, kGGoid, "LAYOUT_MISSING", "no descriptor of runtime.g"});
+  info.missing.push_back(
+      {process::FactKind::kField, kGGoid, "LAYOUT_MISSING", "no descriptor of runtime.g"});
 
   auto plan = make_plan(running(std::move(info)), one(http_session("s")), {}, {});
 
@@ -151,7 +153,8 @@ TEST(Plan, OfAProgramWithoutClientSaysSoAndStaysActive) {
   info.functions.erase(kRoundTrip);
 
   auto both = make_plan(running(info), one(http_session("s")), {}, {});
-  auto client = make_plan(running(info), one(http_session("s", sonde::v1::HttpProbe::CLIENT)), {}, {});
+  auto client =
+      make_plan(running(info), one(http_session("s", sonde::v1::HttpProbe::CLIENT)), {}, {});
 
   EXPECT_EQ(both.outcomes[0].state, AssignmentStatus::ACTIVE);
   EXPECT_NE(both.outcomes[0].detail, "");
@@ -230,7 +233,9 @@ TEST(Plan, LeavesOutASessionThatSelectsAnotherProcess) {
 }
 
 TEST(Plan, DetachesASessionThatHasNoBudgetLeft) {
-  auto plan = make_plan(running(binary()), one(http_session("s")), {}, {{"s", {0, Reason::BUDGET_EVENTS, "too many"}}});
+  auto plan = make_plan(
+      running(binary()), one(http_session("s")), {},
+      {{"s", {0, Reason::BUDGET_EVENTS, "too many"}}});
 
   EXPECT_EQ(plan.outcomes[0].reason, Reason::BUDGET_EVENTS);
   EXPECT_FALSE(plan.traces());
@@ -238,7 +243,8 @@ TEST(Plan, DetachesASessionThatHasNoBudgetLeft) {
 
 TEST(Plan, SamplesDownASessionThatIsOverItsBudgetAndSaysSo) {
   auto plan = make_plan(
-      running(binary()), one(http_session("s")), {}, {{"s", {0.25, Reason::BUDGET_CPU, "sampled down"}}});
+      running(binary()), one(http_session("s")), {},
+      {{"s", {0.25, Reason::BUDGET_CPU, "sampled down"}}});
 
   EXPECT_EQ(plan.outcomes[0].state, AssignmentStatus::PARTIAL);
   EXPECT_EQ(plan.outcomes[0].reason, Reason::BUDGET_CPU);
@@ -250,7 +256,8 @@ ProcessOutcome outcome(uint32_t pid, AssignmentStatus::State state, Reason::Code
 }
 
 TEST(Status, SumsUpTheProcesses) {
-  EXPECT_EQ(session_status({outcome(1, AssignmentStatus::ACTIVE)}).state(), AssignmentStatus::ACTIVE);
+  EXPECT_EQ(
+      session_status({outcome(1, AssignmentStatus::ACTIVE)}).state(), AssignmentStatus::ACTIVE);
   EXPECT_EQ(
       session_status({outcome(1, AssignmentStatus::ACTIVE),
                       outcome(2, AssignmentStatus::REJECTED, Reason::LAYOUT_MISSING)})

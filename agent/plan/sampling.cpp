@@ -24,10 +24,8 @@ uint64_t threshold_of(double ratio) {
 }
 
 Sampling sampling_of(
-    const sonde::v1::Sampling& wish,
-    std::span<const sonde::v1::SamplingRule> rules,
-    const Subject& subject,
-    double share) {
+    const sonde::v1::Sampling& wish, std::span<const sonde::v1::SamplingRule> rules,
+    const Subject& subject, double share) {
   Sampling sampling;
   double ratio = wish.has_ratio() ? wish.ratio() : 1;
   sampling.spans_per_second = static_cast<uint32_t>(std::max(0, wish.spans_per_second()));
@@ -56,8 +54,7 @@ KernelSampling loosest(std::span<const Sampling> sessions) {
   KernelSampling kernel;
   bool uncapped = false;
   for (const auto& session : sessions) {
-    kernel.threshold =
-        std::min(kernel.threshold, session.has_tail_rules() ? 0 : session.threshold);
+    kernel.threshold = std::min(kernel.threshold, session.has_tail_rules() ? 0 : session.threshold);
     // A cap on kept roots cannot be held where it is not known yet which are kept.
     uncapped = uncapped || session.spans_per_second == 0 || session.has_tail_rules();
     kernel.spans_per_second = std::max(kernel.spans_per_second, session.spans_per_second);

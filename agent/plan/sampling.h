@@ -1,6 +1,6 @@
-// Consistent sampling: a local root carries 56 random bits, and a session keeps it when they reach the
-// session's threshold. The kernel applies the loosest threshold of all sessions of a process, each session its
-// own afterwards, so that they overlap instead of competing.
+// Consistent sampling: a local root carries 56 random bits, and a session keeps it when they reach
+// the session's threshold. The kernel applies the loosest threshold of all sessions of a process,
+// each session its own afterwards, so that they overlap instead of competing.
 #pragma once
 
 #include "agent/plan/selector.h"
@@ -14,9 +14,11 @@
 
 namespace agent::plan {
 
-inline constexpr uint64_t kRandomnessEnd = uint64_t{1} << 56; // above every randomness: nothing is kept
+inline constexpr uint64_t kRandomnessEnd = uint64_t{1}
+                                           << 56; // above every randomness: nothing is kept
 
-// Smallest randomness that a share of `ratio` of all roots keeps: 1 gives 0, 0 gives kRandomnessEnd.
+// Smallest randomness that a share of `ratio` of all roots keeps: 1 gives 0, 0 gives
+// kRandomnessEnd.
 uint64_t threshold_of(double ratio);
 
 // What one session keeps of one process.
@@ -31,13 +33,12 @@ struct Sampling {
   bool has_tail_rules() const { return keep_errors || keep_slower_than.count() > 0; }
 };
 
-// A session's wish under every enabled rule that selects the process; the lowest ratio and rate win. A rule
-// does away with tail rules below its ratio. `share` in (0, 1] samples further down, for the budget.
+// A session's wish under every enabled rule that selects the process; the lowest ratio and rate
+// win. A rule does away with tail rules below its ratio. `share` in (0, 1] samples further down,
+// for the budget.
 Sampling sampling_of(
-    const sonde::v1::Sampling& wish,
-    std::span<const sonde::v1::SamplingRule> rules,
-    const Subject& subject,
-    double share);
+    const sonde::v1::Sampling& wish, std::span<const sonde::v1::SamplingRule> rules,
+    const Subject& subject, double share);
 
 // What the kernel must let through so that each session can take its part.
 struct KernelSampling {

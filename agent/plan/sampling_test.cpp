@@ -76,7 +76,8 @@ TEST(Sampling, LosesItsTailRulesUnderACap) {
 }
 
 TEST(Sampling, InTheKernelIsTheLoosestOfAllSessions) {
-  std::vector sessions{sampling_of(wish(0.1, 50), {}, kCheckout, 1), sampling_of(wish(0.2, 10), {}, kCheckout, 1)};
+  std::vector sessions{
+      sampling_of(wish(0.1, 50), {}, kCheckout, 1), sampling_of(wish(0.2, 10), {}, kCheckout, 1)};
 
   auto kernel = loosest(sessions);
 
@@ -85,7 +86,8 @@ TEST(Sampling, InTheKernelIsTheLoosestOfAllSessions) {
 }
 
 TEST(Sampling, InTheKernelHasNoCapWhenOneSessionHasNone) {
-  std::vector sessions{sampling_of(wish(0.1, 50), {}, kCheckout, 1), sampling_of(wish(0.1, 0), {}, kCheckout, 1)};
+  std::vector sessions{
+      sampling_of(wish(0.1, 50), {}, kCheckout, 1), sampling_of(wish(0.1, 0), {}, kCheckout, 1)};
 
   EXPECT_EQ(loosest(sessions).spans_per_second, 0U);
 }

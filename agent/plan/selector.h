@@ -15,9 +15,11 @@ struct Subject {
   std::string executable; // path as the process sees it
 };
 
-// `pattern` is a path or name with * ? [] wildcards; * crosses slashes. An empty one matches everything.
+// `pattern` is a path or name with * ? [] wildcards; * crosses slashes. An empty one matches
+// everything.
 bool matches(const std::string& pattern, const std::string& text);
-// Hosts and agents were chosen by the control plane; only service, executable and pids are looked at.
+// Hosts and agents were chosen by the control plane; only service, executable and pids are looked
+// at.
 bool matches(const sonde::v1::Selector& selector, const Subject& subject);
 
 } // namespace agent::plan

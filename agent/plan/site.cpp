@@ -38,7 +38,7 @@ ZydisRegister whole(ZydisRegister part) {
 
 // Reads a function's instructions one after the other.
 class Reader {
-public:
+ public:
   explicit Reader(std::span<const uint8_t> code) : code_(code) {
     ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   }
@@ -56,26 +56,25 @@ public:
   }
   bool at_end() const { return offset_ >= code_.size(); }
 
-private:
+ private:
   ZydisDecoder decoder_{};
   std::span<const uint8_t> code_;
   size_t offset_ = 0;
 };
 
-// is_prefix_bad() of the kernel: it refuses a uprobe on segment and lock prefixes, and where nobody has the
-// file mapped it accepts the probe and never fires.
+// is_prefix_bad() of the kernel: it refuses a uprobe on segment and lock prefixes, and where nobody
+// has the file mapped it accepts the probe and never fires.
 bool is_refused(const Instruction& instruction) {
   return std::any_of(
-      instruction.bytes.begin(),
-      instruction.bytes.begin() + instruction.decoded.raw.prefix_count,
+      instruction.bytes.begin(), instruction.bytes.begin() + instruction.decoded.raw.prefix_count,
       [](uint8_t prefix) {
         return prefix == 0x26 || prefix == 0x2e || prefix == 0x36 || prefix == 0x3e ||
                prefix == 0xf0;
       });
 }
 
-// branch_setup_xol_ops and push_setup_xol_ops of arch/x86/kernel/uprobes.c: by opcode and without a prefix,
-// since other encodings of the same mnemonic are single-stepped.
+// branch_setup_xol_ops and push_setup_xol_ops of arch/x86/kernel/uprobes.c: by opcode and without a
+// prefix, since other encodings of the same mnemonic are single-stepped.
 std::optional<SiteKind> emulated(const Instruction& instruction) {
   const auto bytes = instruction.bytes;
   const bool rex = bytes[0] == 0x41 && bytes.size() == 2;
@@ -124,9 +123,7 @@ bool moves_an_argument(const Instruction& instruction) {
 Site site_at(std::span<const uint8_t> code, SiteKind kind, const Instruction& instruction) {
   auto prologue = code.first(instruction.end());
   return {
-      kind,
-      static_cast<uint32_t>(instruction.offset),
-      kind == SiteKind::kStackCheck,
+      kind, static_cast<uint32_t>(instruction.offset), kind == SiteKind::kStackCheck,
       std::vector<uint8_t>(prologue.begin(), prologue.end())};
 }
 
@@ -140,8 +137,8 @@ std::optional<int64_t> branch_target(const Instruction& instruction) {
   return static_cast<int64_t>(instruction.end()) + operand.imm.value.s;
 }
 
-// A site that a loop comes back to would count one call many times. Code that does not decode to its end
-// proves nothing.
+// A site that a loop comes back to would count one call many times. Code that does not decode to
+// its end proves nothing.
 bool runs_once(std::span<const uint8_t> code, const Site& site) {
   Reader reader(code);
   while (auto instruction = reader.next()) {
@@ -157,8 +154,8 @@ base::Error no_site(std::string why) {
 
 } // namespace
 
-base::Result<Site> find_site(
-    std::span<const uint8_t> code, uint64_t function_bytes, SingleStep single_step) {
+base::Result<Site>
+find_site(std::span<const uint8_t> code, uint64_t function_bytes, SingleStep single_step) {
   Reader reader(code);
   std::optional<Site> stack_check;
   bool behind_check_compare = false;
@@ -180,7 +177,8 @@ base::Result<Site> find_site(
       if (code.size() >= function_bytes && runs_once(code, site)) return site;
       break;
     }
-    // Behind the check of Go <= 1.20 comes `sub rsp`, and then nothing finds the arguments in place.
+    // Behind the check of Go <= 1.20 comes `sub rsp`, and then nothing finds the arguments in
+    // place.
     if (kind || moves_an_argument(*instruction)) break;
   }
   if (stack_check) return *std::move(stack_check);

@@ -99,9 +99,7 @@ TEST(Site, IsTheFirstBranchOfALeaf) {
 }
 
 // test rax,rax; je +2; jmp back to the test; ret
-TEST(Site, IsRefusedWhereALoopComesBack) {
-  EXPECT_FALSE(find(code("4885c0 7402 ebf9 c3")).ok());
-}
+TEST(Site, IsRefusedWhereALoopComesBack) { EXPECT_FALSE(find(code("4885c0 7402 ebf9 c3")).ok()); }
 
 TEST(Site, IsRefusedWhereTheRestOfTheFunctionIsNotKnown) {
   EXPECT_FALSE(find_site(code("4885c0 7401 c3 c3"), 200).ok());
@@ -121,9 +119,7 @@ TEST(Site, IsNeverAnInstructionWithAPrefix) {
 }
 
 // ff /6 pushes memory: the same mnemonic, but single-stepped
-TEST(Site, IsNoPushThatTheKernelDoesNotEmulate) {
-  EXPECT_FALSE(find(code("ff7008 c3")).ok());
-}
+TEST(Site, IsNoPushThatTheKernelDoesNotEmulate) { EXPECT_FALSE(find(code("ff7008 c3")).ok()); }
 
 TEST(Site, IsSingleSteppedOnlyWhenAsked) {
   auto refused = find(code("4889c8 c3"));

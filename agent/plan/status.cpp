@@ -20,9 +20,12 @@ struct Counts {
 Counts count_states(const std::vector<ProcessOutcome>& outcomes) {
   Counts counts;
   for (const auto& [pid, executable, outcome] : outcomes) {
-    if (outcome.state == AssignmentStatus::ACTIVE) ++counts.active;
-    else if (outcome.state == AssignmentStatus::PARTIAL) ++counts.partial;
-    else ++counts.refused;
+    if (outcome.state == AssignmentStatus::ACTIVE)
+      ++counts.active;
+    else if (outcome.state == AssignmentStatus::PARTIAL)
+      ++counts.partial;
+    else
+      ++counts.refused;
   }
   return counts;
 }
@@ -65,9 +68,12 @@ AssignmentStatus session_status(const std::vector<ProcessOutcome>& outcomes) {
     return status;
   }
   const auto counts = count_states(outcomes);
-  if (counts.active == outcomes.size()) status.set_state(AssignmentStatus::ACTIVE);
-  else if (counts.active + counts.partial > 0) status.set_state(AssignmentStatus::PARTIAL);
-  else status.set_state(AssignmentStatus::REJECTED);
+  if (counts.active == outcomes.size())
+    status.set_state(AssignmentStatus::ACTIVE);
+  else if (counts.active + counts.partial > 0)
+    status.set_state(AssignmentStatus::PARTIAL);
+  else
+    status.set_state(AssignmentStatus::REJECTED);
   if (const auto* cause = most_frequent_reason(outcomes)) {
     status.set_reason(cause->reason);
     status.set_detail(cause->detail);

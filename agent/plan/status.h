@@ -16,9 +16,9 @@ struct ProcessOutcome {
   ProbeOutcome outcome;
 };
 
-// ACTIVE when every probe is active in every process, PARTIAL when some are, REJECTED when none is, with the
-// most frequent reason; SKIPPED with NO_MATCHING_PROCESS when there is no process. Usage and time are left to
-// the caller.
+// ACTIVE when every probe is active in every process, PARTIAL when some are, REJECTED when none is,
+// with the most frequent reason; SKIPPED with NO_MATCHING_PROCESS when there is no process. Usage
+// and time are left to the caller.
 sonde::v1::AssignmentStatus session_status(const std::vector<ProcessOutcome>& outcomes);
 
 } // namespace agent::plan

@@ -33,10 +33,11 @@ using GoPanic = std::unique_ptr<go_panic, Destroy<go_panic__destroy>>;
 constexpr auto kTraceUprobeMulti = static_cast<bpf_attach_type>(48);
 
 constexpr std::array<const char*, LOSS_REASONS> kLossNames = {
-    "RING_FULL",         "RATE_LIMITED",      "SAMPLED_OUT",         "SOCKET_STORAGE",
-    "BYTES_UNREADABLE",  "GOROUTINE_UNKNOWN", "CALL_NOT_PLAIN_TCP",  "TABLE_FULL"};
+    "RING_FULL",        "RATE_LIMITED",      "SAMPLED_OUT",        "SOCKET_STORAGE",
+    "BYTES_UNREADABLE", "GOROUTINE_UNKNOWN", "CALL_NOT_PLAIN_TCP", "TABLE_FULL"};
 
-// What libbpf and the verifier said last; libbpf's callback knows no context, and only the probe thread loads.
+// What libbpf and the verifier said last; libbpf's callback knows no context, and only the probe
+// thread loads.
 thread_local std::string last_words;
 
 int keep_words(libbpf_print_level level, const char* format, va_list arguments) {
@@ -108,9 +109,8 @@ bool is_function_program(uint32_t program) {
 base::Nanoseconds time_of(const program_use& use, uint32_t program) {
   const auto trap = is_function_program(program) ? kUprobeTrap : kTracepointEntry;
   const double measured =
-      use.timed_hits == 0
-          ? static_cast<double>(kProgramTimeGuess.count())
-          : static_cast<double>(use.timed_ns) / static_cast<double>(use.timed_hits);
+      use.timed_hits == 0 ? static_cast<double>(kProgramTimeGuess.count())
+                          : static_cast<double>(use.timed_ns) / static_cast<double>(use.timed_hits);
   return base::Nanoseconds(static_cast<int64_t>(
       static_cast<double>(use.hits) * (measured + static_cast<double>(trap.count()))));
 }
@@ -124,8 +124,10 @@ struct BpfKernel::Programs {
 
   int fd_of(plan::FunctionProgram program) const {
     switch (program) {
-    case plan::FunctionProgram::kPanic: return bpf_program__fd(panic->progs.on_panic);
-    case plan::FunctionProgram::kRoundTrip: return bpf_program__fd(client->progs.on_round_trip);
+    case plan::FunctionProgram::kPanic:
+      return bpf_program__fd(panic->progs.on_panic);
+    case plan::FunctionProgram::kRoundTrip:
+      return bpf_program__fd(client->progs.on_round_trip);
     case plan::FunctionProgram::kRoundTripError:
       return bpf_program__fd(client->progs.on_round_trip_error);
     }
@@ -161,9 +163,11 @@ base::Result<std::unique_ptr<BpfKernel::Programs>> BpfKernel::load_programs() co
       for_each_program(object, [](bpf_program* program) {
         bpf_program__set_expected_attach_type(program, kTraceUprobeMulti);
       });
-  if (int error = http_socket__load(programs->socket.get())) return load_error("http_socket", -error);
+  if (int error = http_socket__load(programs->socket.get()))
+    return load_error("http_socket", -error);
   share_maps(programs->client->obj, programs->socket->obj);
-  if (int error = http_client__load(programs->client.get())) return load_error("http_client", -error);
+  if (int error = http_client__load(programs->client.get()))
+    return load_error("http_client", -error);
   share_maps(programs->panic->obj, programs->socket->obj);
   if (int error = go_panic__load(programs->panic.get())) return load_error("go_panic", -error);
   return programs;
@@ -232,10 +236,10 @@ base::Result<Link> BpfKernel::attach(uint32_t pid, std::span<const plan::Functio
   std::vector<base::Fd> fds;
   for (const auto& [program, at] : points) {
     const int fd = programs_->fd_of(program);
-    auto link = TRY(
-        features_.uprobe_multi
-            ? attach_uprobe_multi(fd, path, at, features_.uprobe_multi_pid ? pid : 0)
-            : attach_uprobe_perf(fd, path, at, 0));
+    auto link =
+        TRY(features_.uprobe_multi
+                ? attach_uprobe_multi(fd, path, at, features_.uprobe_multi_pid ? pid : 0)
+                : attach_uprobe_perf(fd, path, at, 0));
     for (auto& link_fd : std::move(link).release()) fds.push_back(std::move(link_fd));
   }
   return Link(std::move(fds));
@@ -246,12 +250,12 @@ KernelUse BpfKernel::use() const {
   if (!loaded()) return use;
   for (auto* object : programs_->objects())
     for_each_program(object, [&](bpf_program*) { ++use.programs; });
-  for_each_map(programs_->socket->obj, [&](bpf_map* map) {
-    use.map_bytes += memory_of(bpf_map__fd(map));
-  });
+  for_each_map(
+      programs_->socket->obj, [&](bpf_map* map) { use.map_bytes += memory_of(bpf_map__fd(map)); });
   const int losses = bpf_map__fd(programs_->socket->maps.losses);
   for (uint32_t reason = 0; reason < LOSS_REASONS; ++reason) {
-    const auto count = sum_of<uint64_t>(losses, reason, [](uint64_t a, uint64_t b) { return a + b; });
+    const auto count =
+        sum_of<uint64_t>(losses, reason, [](uint64_t a, uint64_t b) { return a + b; });
     if (count > 0) use.losses[kLossNames[reason]] = count;
   }
   const int uses = bpf_map__fd(programs_->socket->maps.program_use);

@@ -24,7 +24,7 @@ using LiveCheck = std::function<base::Result<>(const process::GoProcess&)>;
 
 // Owned by the probe thread.
 class BpfKernel final : public Kernel {
-public:
+ public:
   BpfKernel(KernelFeatures features, RingReader reader, LiveCheck live_check);
   ~BpfKernel() override;
 
@@ -37,7 +37,7 @@ public:
   base::Result<Link> attach(uint32_t pid, std::span<const plan::FunctionSite> sites) override;
   KernelUse use() const override;
 
-private:
+ private:
   struct Programs;
 
   base::Result<std::unique_ptr<Programs>> load_programs() const;

@@ -50,15 +50,14 @@ void BudgetMeter::judge(double cpu_fraction, double events_per_second, base::Nan
   const double events_over = events_per_second / std::max(limits_.events_per_second, 1e-9);
   if (events_over > 1 && events_over >= cpu_over)
     return sample_down(
-        events_over,
-        sonde::v1::Reason::BUDGET_EVENTS,
+        events_over, sonde::v1::Reason::BUDGET_EVENTS,
         fmt::format("{:.0f} events/s of {:.0f}", events_per_second, limits_.events_per_second),
         now);
   if (cpu_over > 1)
     return sample_down(
-        cpu_over,
-        sonde::v1::Reason::BUDGET_CPU,
-        fmt::format("{:.2f} % of a CPU of {:.2f} %", cpu_fraction * 100, limits_.cpu_fraction * 100),
+        cpu_over, sonde::v1::Reason::BUDGET_CPU,
+        fmt::format(
+            "{:.2f} % of a CPU of {:.2f} %", cpu_fraction * 100, limits_.cpu_fraction * 100),
         now);
   calm_windows_ = std::max(cpu_over, events_over) < kCalmBelow ? calm_windows_ + 1 : 0;
   if (verdict_.share >= 1 || calm_windows_ < kCalmWindows) return;
@@ -73,8 +72,7 @@ void BudgetMeter::sample_down(
   verdict_.share *= std::max(kSampleDownMax, kSampleDownMargin / over);
   verdict_.reason = reason;
   if (verdict_.share >= kShareMin) {
-    verdict_.detail =
-        fmt::format("sampled down to {:.1f} %: {}", verdict_.share * 100, what);
+    verdict_.detail = fmt::format("sampled down to {:.1f} %: {}", verdict_.share * 100, what);
     return;
   }
   verdict_.share = 0;

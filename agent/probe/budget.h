@@ -1,4 +1,5 @@
-// What a session may cost, and what happens above it: first sampled down, then detached, then tried again. Pure.
+// What a session may cost, and what happens above it: first sampled down, then detached, then tried
+// again. Pure.
 #pragma once
 
 #include "agent/plan/plan.h"
@@ -17,7 +18,7 @@ struct Cost {
 };
 
 struct BudgetLimits {
-  double cpu_fraction = 0;      // of one CPU
+  double cpu_fraction = 0; // of one CPU
   double events_per_second = 0;
 };
 
@@ -26,7 +27,7 @@ BudgetLimits limits_of(const sonde::v1::Budget& wish, const plan::LocalPolicy& p
 
 // One per session; fed about once a second.
 class BudgetMeter {
-public:
+ public:
   BudgetMeter(BudgetLimits limits, base::Nanoseconds now) : limits_(limits), window_start_(now) {}
 
   // A changed budget counts from the next window on.
@@ -35,9 +36,10 @@ public:
   bool measure(const Cost& total, base::Nanoseconds now);
   const plan::BudgetVerdict& verdict() const { return verdict_; }
 
-private:
+ private:
   void judge(double cpu_fraction, double events_per_second, base::Nanoseconds now);
-  void sample_down(double over, sonde::v1::Reason::Code reason, const std::string& what, base::Nanoseconds now);
+  void sample_down(
+      double over, sonde::v1::Reason::Code reason, const std::string& what, base::Nanoseconds now);
 
   BudgetLimits limits_;
   base::Nanoseconds window_start_;

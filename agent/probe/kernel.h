@@ -26,7 +26,7 @@ struct KernelUse {
 
 // Owned by the probe thread.
 class Kernel {
-public:
+ public:
   virtual ~Kernel() = default;
 
   // Loads all programs and attaches those that watch sockets. KERNEL_UNSUPPORTED, BTF_MISSING or
@@ -36,10 +36,9 @@ public:
   virtual void unload(std::vector<Link> links) = 0;
   virtual bool loaded() const = 0;
 
-  // Holds the facts of a plan against the running process: the bytes of each site in the file it has mapped, and
-  // what its memory says. LAYOUT_CONFLICT.
-  virtual base::Result<> verify(
-      const process::GoProcess& process, const plan::ProbePlan& plan) = 0;
+  // Holds the facts of a plan against the running process: the bytes of each site in the file it
+  // has mapped, and what its memory says. LAYOUT_CONFLICT.
+  virtual base::Result<> verify(const process::GoProcess& process, const plan::ProbePlan& plan) = 0;
   // Writes the row of a process. PROBE_LIMIT when the table is full.
   virtual base::Result<> set_process(uint32_t pid, const process_config& config) = 0;
   virtual void forget_process(uint32_t pid) = 0;

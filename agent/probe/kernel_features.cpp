@@ -21,7 +21,12 @@ constexpr auto kTraceUprobeMulti = static_cast<bpf_attach_type>(48);
 
 // return 0;
 constexpr std::array<bpf_insn, 2> kReturnZero = {
-    bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
+    bpf_insn{
+        .code = BPF_ALU64 | BPF_MOV | BPF_K,
+        .dst_reg = BPF_REG_0,
+        .src_reg = 0,
+        .off = 0,
+        .imm = 0},
     bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
 
 base::Fd load_uprobe(bpf_attach_type expected) {
@@ -45,8 +50,8 @@ bool knows_uprobe_multi() {
   attributes.path = reinterpret_cast<uint64_t>("/");
   attributes.offsets = reinterpret_cast<uint64_t>(&offset);
   attributes.count = 1;
-  base::Fd link(static_cast<int>(
-      syscall(SYS_bpf, BPF_LINK_CREATE, &attributes, sizeof(attributes))));
+  base::Fd link(
+      static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &attributes, sizeof(attributes))));
   return !link && errno == EBADF;
 }
 

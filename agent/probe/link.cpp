@@ -18,7 +18,8 @@
 namespace agent::probe {
 namespace {
 
-// The tail of union bpf_attr for BPF_LINK_CREATE of uprobe_multi; libbpf 1.1 and its header know neither.
+// The tail of union bpf_attr for BPF_LINK_CREATE of uprobe_multi; libbpf 1.1 and its header know
+// neither.
 constexpr uint32_t kTraceUprobeMulti = 48; // BPF_TRACE_UPROBE_MULTI
 struct UprobeMultiAttributes {
   uint32_t program_fd = 0;
@@ -47,12 +48,15 @@ base::Result<uint32_t> uprobe_event_type() {
   uint32_t type = 0;
   if (!(file >> type))
     return base::Error{
-        base::Code::kFailedPrecondition, "KERNEL_UNSUPPORTED", "the kernel has no uprobe events", {}};
+        base::Code::kFailedPrecondition,
+        "KERNEL_UNSUPPORTED",
+        "the kernel has no uprobe events",
+        {}};
   return type;
 }
 
-base::Result<base::Fd> open_uprobe_event(
-    uint32_t type, const std::string& path, uint64_t file_offset, uint32_t pid) {
+base::Result<base::Fd>
+open_uprobe_event(uint32_t type, const std::string& path, uint64_t file_offset, uint32_t pid) {
   perf_event_attr attributes{};
   attributes.size = sizeof(attributes);
   attributes.type = type;
@@ -60,8 +64,7 @@ base::Result<base::Fd> open_uprobe_event(
   attributes.config2 = file_offset;
   const int target = pid == 0 ? -1 : static_cast<int>(pid);
   const int cpu = pid == 0 ? 0 : -1;
-  const long fd =
-      syscall(SYS_perf_event_open, &attributes, target, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+  const long fd = syscall(SYS_perf_event_open, &attributes, target, cpu, -1, PERF_FLAG_FD_CLOEXEC);
   if (fd < 0) return refused("perf_event_open for a uprobe in " + path);
   return base::Fd(static_cast<int>(fd));
 }

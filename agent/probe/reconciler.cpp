@@ -32,7 +32,8 @@ AssignmentStatus lease_expired() {
   AssignmentStatus status;
   status.set_state(AssignmentStatus::EXPIRED);
   status.set_reason(Reason::LEASE_EXPIRED);
-  status.set_detail("the control plane did not renew the lease; nothing is attached for this session");
+  status.set_detail(
+      "the control plane did not renew the lease; nothing is attached for this session");
   return status;
 }
 
@@ -47,8 +48,10 @@ Reconciler::~Reconciler() { unload(); }
 void Reconciler::apply(plan::DesiredState desired) {
   desired_ = std::move(desired);
   std::erase_if(admitted_, [&](const auto& id) { return !desired_.sessions.contains(id); });
-  std::erase_if(records_, [&](const auto& entry) { return !desired_.sessions.contains(entry.first); });
-  std::erase_if(budget_, [&](const auto& entry) { return !desired_.sessions.contains(entry.first); });
+  std::erase_if(
+      records_, [&](const auto& entry) { return !desired_.sessions.contains(entry.first); });
+  std::erase_if(
+      budget_, [&](const auto& entry) { return !desired_.sessions.contains(entry.first); });
   for (const auto& [id, session] : desired_.sessions) {
     const bool known = std::find(admitted_.begin(), admitted_.end(), id) != admitted_.end();
     if (!known && admitted_.size() < sessions_max()) admitted_.push_back(id);
@@ -82,8 +85,8 @@ void Reconciler::tick() {
   share_costs();
   const bool verdicts_changed = judge_budgets();
   const auto now = clock_.boot_time();
-  const bool expired = std::any_of(
-      desired_.sessions.begin(), desired_.sessions.end(), [&](const auto& entry) {
+  const bool expired =
+      std::any_of(desired_.sessions.begin(), desired_.sessions.end(), [&](const auto& entry) {
         const auto record = records_.find(entry.first);
         return entry.second.deadline <= now && record != records_.end() &&
                record->second.traced_processes > 0;
@@ -108,8 +111,10 @@ void Reconciler::reconcile() {
   if (!loaded) base::log::warn("BPF programs: {}", loaded.error().message);
   for (auto& [pid, plan] : plans) {
     if (!plan.traces()) continue;
-    if (loaded) match(plan);
-    else reject_all(plan, loaded.error());
+    if (loaded)
+      match(plan);
+    else
+      reject_all(plan, loaded.error());
   }
   publish_traced(plans);
   publish_statuses(plans);
@@ -215,8 +220,8 @@ void Reconciler::publish_statuses(const Plans& plans) {
   for (auto& [id, session] : desired_.sessions) publish_status(session, status_of(session, plans));
 }
 
-AssignmentStatus Reconciler::status_of(
-    const plan::DesiredSession& session, const Plans& plans) const {
+AssignmentStatus
+Reconciler::status_of(const plan::DesiredSession& session, const Plans& plans) const {
   const auto& id = session.spec.session_id();
   if (auto refused = refused_admission(id)) return *refused;
   if (session.deadline <= clock_.boot_time()) return lease_expired();
@@ -268,7 +273,8 @@ void Reconciler::share_costs() {
   for (const auto& [id, record] : records_) weights += record.traced_processes;
   if (weights == 0) return;
   for (auto& [id, record] : records_) {
-    record.cost.cpu += cpu * static_cast<int64_t>(record.traced_processes) / static_cast<int64_t>(weights);
+    record.cost.cpu +=
+        cpu * static_cast<int64_t>(record.traced_processes) / static_cast<int64_t>(weights);
     record.cost.events += events * record.traced_processes / weights;
   }
 }
@@ -295,8 +301,7 @@ std::optional<AssignmentStatus> Reconciler::refused_admission(const std::string&
   status.set_state(AssignmentStatus::REJECTED);
   const bool by_policy = policy_.sessions_max && *policy_.sessions_max <= plan::kSessionsMax;
   status.set_reason(by_policy ? Reason::LOCAL_POLICY_DENIED : Reason::PROBE_LIMIT);
-  status.set_detail(
-      "this host takes " + std::to_string(sessions_max()) + " sessions at a time");
+  status.set_detail("this host takes " + std::to_string(sessions_max()) + " sessions at a time");
   return status;
 }
 

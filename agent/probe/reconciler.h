@@ -1,7 +1,7 @@
 // Makes the kernel match what the control plane wants of the processes that are there.
 //
-// Desired state and observed processes are two values; after every change of either the plans are made anew and
-// the difference is applied. Nothing else attaches or detaches anything.
+// Desired state and observed processes are two values; after every change of either the plans are
+// made anew and the difference is applied. Nothing else attaches or detaches anything.
 #pragma once
 
 #include "agent/plan/status.h"
@@ -21,7 +21,8 @@ using Traced = std::map<uint32_t, std::vector<plan::SessionShare>>; // by pid
 
 // Called from within the reconciler's functions, on its thread.
 struct ReconcilerOutputs {
-  // Whenever the status of a session changes, from time to time for its usage, and once for each nonce.
+  // Whenever the status of a session changes, from time to time for its usage, and once for each
+  // nonce.
   std::function<void(const plan::DesiredSession&, sonde::v1::AssignmentStatus)> status;
   // Before the first event of a change can arrive, or after the last.
   std::function<void(const Traced&)> traced;
@@ -29,10 +30,11 @@ struct ReconcilerOutputs {
 
 // Owned by the probe thread.
 class Reconciler {
-public:
+ public:
   // Kernel and clock must outlive it.
   Reconciler(
-      Kernel& kernel, const base::Clock& clock, plan::LocalPolicy policy, ReconcilerOutputs outputs);
+      Kernel& kernel, const base::Clock& clock, plan::LocalPolicy policy,
+      ReconcilerOutputs outputs);
   // Detaches everything.
   ~Reconciler();
   Reconciler(const Reconciler&) = delete;
@@ -54,7 +56,7 @@ public:
   // Of everything that is loaded.
   KernelUse use() const { return kernel_.use(); }
 
-private:
+ private:
   // What the kernel holds for one process.
   struct Applied {
     process::ProcessKey process;
@@ -67,10 +69,10 @@ private:
     }
   };
   struct SessionRecord {
-    std::string reported;      // last status without its usage, serialized
+    std::string reported; // last status without its usage, serialized
     base::Nanoseconds usage_reported_at{0};
     BudgetMeter meter;
-    Cost cost;                 // its part of what the programs cost
+    Cost cost; // its part of what the programs cost
     uint64_t traced_processes = 0;
   };
   using Plans = std::map<uint32_t, plan::ProbePlan>;
@@ -85,8 +87,8 @@ private:
   void publish_traced(const Plans& plans);
   void publish_statuses(const Plans& plans);
   void publish_status(plan::DesiredSession& session, sonde::v1::AssignmentStatus status);
-  sonde::v1::AssignmentStatus status_of(
-      const plan::DesiredSession& session, const Plans& plans) const;
+  sonde::v1::AssignmentStatus
+  status_of(const plan::DesiredSession& session, const Plans& plans) const;
   void fill_usage(sonde::v1::AssignmentStatus& status, const SessionRecord& record) const;
   void share_costs();
   bool judge_budgets();

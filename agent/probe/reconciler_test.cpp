@@ -16,7 +16,7 @@ using sonde::v1::Reason;
 
 // Remembers what it was told to hold.
 class FakeKernel final : public Kernel {
-public:
+ public:
   base::Result<> load() override {
     if (load_error) return *load_error;
     loads += is_loaded ? 0 : 1;
@@ -59,7 +59,8 @@ process::GoProcess go_process(uint32_t pid, const std::string& service = "checko
   info.go_version = {1, 26, 8};
   info.go_version_text = "go1.26.8";
   const std::string prologue("\x49\x3b\x66\x10\x76\x20\x55\x48\x89\xe5", 10);
-  for (const auto& name : plan::all_facts().functions) info.functions[name] = {0x1000, 0x1000, 500, 0, prologue};
+  for (const auto& name : plan::all_facts().functions)
+    info.functions[name] = {0x1000, 0x1000, 500, 0, prologue};
   for (const auto& name : plan::all_facts().fields) info.fields[name] = {8, 8};
   for (const auto& name : plan::all_facts().types) info.types[name] = {8, 8};
   process::GoProcess go;
@@ -72,7 +73,7 @@ process::GoProcess go_process(uint32_t pid, const std::string& service = "checko
 }
 
 class ReconcilerTest : public testing::Test {
-protected:
+ protected:
   plan::DesiredState session(const std::string& id, base::Nanoseconds lease = 30s) {
     plan::DesiredState desired;
     plan::DesiredSession session;
@@ -87,9 +88,7 @@ protected:
   Reconciler& reconciler() {
     if (!reconciler_) {
       reconciler_ = std::make_unique<Reconciler>(
-          kernel,
-          clock,
-          policy,
+          kernel, clock, policy,
           ReconcilerOutputs{
               [this](const plan::DesiredSession& session, AssignmentStatus status) {
                 statuses[session.spec.session_id()] = std::move(status);
@@ -109,7 +108,7 @@ protected:
   int status_count = 0;
   Traced traced;
 
-private:
+ private:
   std::unique_ptr<Reconciler> reconciler_;
 };
 

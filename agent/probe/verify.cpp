@@ -12,14 +12,13 @@ namespace {
 
 base::Result<> verify_site(const base::Fd& file, const plan::FunctionSite& site) {
   std::string found(site.prologue.size(), '\0');
-  const auto read = pread(
-      file.get(), found.data(), found.size(), static_cast<off_t>(site.function_offset));
+  const auto read =
+      pread(file.get(), found.data(), found.size(), static_cast<off_t>(site.function_offset));
   const std::string expected(site.prologue.begin(), site.prologue.end());
   if (read == static_cast<ssize_t>(found.size()) && found == expected) return {};
   return base::failed_precondition(
-      "LAYOUT_CONFLICT",
-      site.symbol + ": the file has " + base::to_hex(found) + " where " + base::to_hex(expected) +
-          " was expected; nothing was attached");
+      "LAYOUT_CONFLICT", site.symbol + ": the file has " + base::to_hex(found) + " where " +
+                             base::to_hex(expected) + " was expected; nothing was attached");
 }
 
 } // namespace

@@ -1,4 +1,5 @@
-// Loading, attaching and letting go: what the kernel holds while a session is active, and that nothing is left.
+// Loading, attaching and letting go: what the kernel holds while a session is active, and that
+// nothing is left.
 #include "agent/probe/bpf_kernel.h"
 #include "tests/kernel/bpf_objects.h"
 
@@ -14,7 +15,7 @@ using kernel_test::count_objects;
 using kernel_test::eventually;
 
 class AttachTest : public testing::Test {
-protected:
+ protected:
   void SetUp() override {
     features = detect_kernel_features();
     if (!features.bpf) GTEST_SKIP() << "no BPF";
@@ -58,9 +59,7 @@ TEST_F(AttachTest, HoldsNothingWhileIdle) {
 TEST_F(AttachTest, HandsTheRingToItsReaderAndTakesItBack) {
   base::Fd ring;
   BpfKernel kernel(
-      features,
-      {[&](base::Fd fd) { ring = std::move(fd); }, [&] { ring.reset(); }},
-      {});
+      features, {[&](base::Fd fd) { ring = std::move(fd); }, [&] { ring.reset(); }}, {});
   ASSERT_TRUE(kernel.load().ok());
   EXPECT_TRUE(ring);
 

@@ -40,10 +40,12 @@ BpfObjects count_objects() {
     info.nr_map_ids = map_ids.size();
     uint32_t size = sizeof(info);
     if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) continue;
-    if (std::find(kPrograms.begin(), kPrograms.end(), std::string_view(info.name)) == kPrograms.end())
+    if (std::find(kPrograms.begin(), kPrograms.end(), std::string_view(info.name)) ==
+        kPrograms.end())
       continue;
     programs.insert(id);
-    maps.insert(map_ids.begin(), map_ids.begin() + std::min<size_t>(info.nr_map_ids, map_ids.size()));
+    maps.insert(
+        map_ids.begin(), map_ids.begin() + std::min<size_t>(info.nr_map_ids, map_ids.size()));
   }
   for (uint32_t id = 0; bpf_link_get_next_id(id, &id) == 0;) {
     base::Fd fd(bpf_link_get_fd_by_id(id));
@@ -64,7 +66,8 @@ uint64_t hits_of(uint32_t program) {
     bpf_map_info info{};
     uint32_t size = sizeof(info);
     if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) continue;
-    if (std::string_view(info.name) != "program_use" || info.value_size != sizeof(program_use)) continue;
+    if (std::string_view(info.name) != "program_use" || info.value_size != sizeof(program_use))
+      continue;
     std::vector<program_use> per_cpu(static_cast<size_t>(libbpf_num_possible_cpus()));
     if (bpf_map_lookup_elem(fd.get(), &program, per_cpu.data()) != 0) continue;
     for (const auto& use : per_cpu) hits += use.hits;

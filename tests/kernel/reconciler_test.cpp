@@ -37,7 +37,7 @@ plan::DesiredState http_session(base::Nanoseconds deadline) {
 
 // The parameter is "<go version>/<program>".
 class ReconcilerKernelTest : public testing::TestWithParam<std::string> {
-protected:
+ protected:
   void SetUp() override {
     features = detect_kernel_features();
     if (!features.bpf) GTEST_SKIP() << "no BPF";
@@ -57,7 +57,8 @@ protected:
     return std::make_unique<Reconciler>(
         kernel, clock, plan::LocalPolicy{},
         ReconcilerOutputs{
-            [this](const plan::DesiredSession&, AssignmentStatus now) { status = std::move(now); }, {}});
+            [this](const plan::DesiredSession&, AssignmentStatus now) { status = std::move(now); },
+            {}});
   }
 
   base::SystemClock clock;
@@ -150,7 +151,8 @@ TEST_P(RefusalTest, KillOfTheAgentLeavesNothing) {
     reconciler->apply(http_session(clock.boot_time() + 30s));
     for (;;) pause();
   }
-  ASSERT_TRUE(eventually(5s, [&] { return count_objects().links == before.links + 6; })) << count_objects();
+  ASSERT_TRUE(eventually(5s, [&] { return count_objects().links == before.links + 6; }))
+      << count_objects();
 
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
@@ -178,7 +180,8 @@ TEST_P(RefusalTest, TheDeadlineHoldsWhileTheAgentIsStopped) {
   uint64_t last = 0;
   EXPECT_TRUE(eventually(3s, [&] {
     http_get(address, "/call?url=http://" + address + "/fast");
-    const auto now = hits_of(PROGRAM_RECEIVED) + hits_of(PROGRAM_SENT) + hits_of(PROGRAM_CLIENT_CALL);
+    const auto now =
+        hits_of(PROGRAM_RECEIVED) + hits_of(PROGRAM_SENT) + hits_of(PROGRAM_CLIENT_CALL);
     return std::exchange(last, now) == now;
   })) << "programs go on working past their deadline";
 
@@ -186,8 +189,9 @@ TEST_P(RefusalTest, TheDeadlineHoldsWhileTheAgentIsStopped) {
   waitpid(child, nullptr, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    OneGo, RefusalTest, testing::Values("1.26/server"), [](const auto&) { return "Go1_26"; });
+INSTANTIATE_TEST_SUITE_P(OneGo, RefusalTest, testing::Values("1.26/server"), [](const auto&) {
+  return "Go1_26";
+});
 
 } // namespace
 } // namespace agent::probe

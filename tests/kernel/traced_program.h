@@ -13,6 +13,7 @@ namespace kernel_test {
 base::Result<agent::process::GoProcess> go_process_of(const programs::RunningProgram& program);
 
 // One request on a connection of its own, and everything that came back; empty when nothing did.
-std::string http_get(const std::string& address, const std::string& target, const std::string& headers = "");
+std::string
+http_get(const std::string& address, const std::string& target, const std::string& headers = "");
 
 } // namespace kernel_test

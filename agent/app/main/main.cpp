@@ -51,18 +51,19 @@ base::Result<plan::LocalPolicy> read_policy(const std::filesystem::path& path) {
   return std::move(policy).context(path.string());
 }
 
-// The control plane may come up after the agent; only its own words end the attempts. Nothing when a signal did.
-base::Result<std::unique_ptr<identity::Identity>> open_identity(
-    const Config& config, const base::Clock& clock) {
+// The control plane may come up after the agent; only its own words end the attempts. Nothing when
+// a signal did.
+base::Result<std::unique_ptr<identity::Identity>>
+open_identity(const Config& config, const base::Clock& clock) {
   identity::Options options;
   options.state_dir = config.state_dir;
   options.addresses = config.servers;
   options.hostname = config.hostname;
   // Only the first start needs a token; its file may be gone since.
-  const bool has_token = !config.join_token.empty() || std::filesystem::exists(config.join_token_file);
+  const bool has_token =
+      !config.join_token.empty() || std::filesystem::exists(config.join_token_file);
   if (has_token)
-    options.join_token =
-        TRY(identity::read_join_token(config.join_token_file, config.join_token));
+    options.join_token = TRY(identity::read_join_token(config.join_token_file, config.join_token));
   options.enroll_timeout = kEnrollTimeout;
   for (auto wait = kEnrollRetryFirst;; wait = std::min(wait * 2, kEnrollRetryMax)) {
     auto opened = identity::Identity::open(options, clock);
