@@ -32,7 +32,7 @@ class ChangeFeed::Reader {
   }
 
   void start() {
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::jthread([this] { run(); });
   }
 
   void stop() {
@@ -145,7 +145,7 @@ class ChangeFeed::Reader {
   std::string snapshot_; // of the last read; empty before the first
   bool complained_ = false;
   std::atomic<int64_t> view_time_ = 0;
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 ChangeFeed::ChangeFeed(ChangeFeedOptions options, const base::Clock& clock)

@@ -31,7 +31,9 @@ Result<bool> transition(
     SessionState ending) {
   CHECK(model::may_become(session.state(), to));
   auto rows = TRY(tx.exec(
-      "update sessions set state = $3, state_detail = $4, ending = $5,"
+      "update sessions set state = $3, ending = $5,"
+      // What ended it is still the reason when it is finalized.
+      "  state_detail = case when $6 and $4 = '' then state_detail else $4 end,"
       "  start_time = case when $3 = 'ACTIVE' then coalesce(start_time, now()) else start_time end,"
       "  stop_time = case when $3 = 'STOPPING' then now() else stop_time end,"
       "  end_time = case when $6 then now() end,"

@@ -158,7 +158,7 @@ TEST_F(Feed, MissesNothingThatCommitsOutOfOrder) {
 TEST_F(Feed, SeesEveryChangeOfManyWritersExactlyOnce) {
   start(60s);
   constexpr int kWriters = 6, kChanges = 40;
-  std::vector<std::thread> writers;
+  std::vector<std::jthread> writers;
   for (int w = 0; w < kWriters; ++w)
     writers.emplace_back([&, w] {
       for (int i = 0; i < kChanges; ++i) change(std::to_string(w) + "/" + std::to_string(i));

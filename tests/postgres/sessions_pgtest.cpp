@@ -132,7 +132,7 @@ TEST_F(Sessions, AreCreatedOncePerRequestId) {
 }
 
 TEST_F(Sessions, AreCreatedOnceWhenTheSameRequestRaces) {
-  std::vector<std::thread> callers;
+  std::vector<std::jthread> callers;
   std::mutex mutex;
   std::set<std::string> ids;
   int fresh = 0;
@@ -214,7 +214,7 @@ TEST_F(Sessions, LetOneOfManyWritersWithTheSameEtagWin) {
   auto id = new_session();
   Session read = *get(id);
   std::atomic<int> won = 0, lost = 0;
-  std::vector<std::thread> writers;
+  std::vector<std::jthread> writers;
   for (int i = 0; i < 6; ++i)
     writers.emplace_back([&] {
       auto written =
@@ -278,6 +278,7 @@ TEST_F(Sessions, ExpireWhenTheirTimeIsOver) {
   EXPECT_EQ(state(id), Session::STOPPING);
   advance();
   EXPECT_EQ(state(id), Session::EXPIRED);
+  EXPECT_EQ(get(id)->state_detail(), "its time is over");
   EXPECT_THAT(stop(id), IsOk()) << "stopping what is over changes nothing";
   EXPECT_EQ(state(id), Session::EXPIRED);
 }
@@ -298,6 +299,7 @@ TEST_F(Sessions, FailWhenEveryHostRefusedAndKeepTheReason) {
 
   auto session = get(id);
   EXPECT_EQ(session->state(), Session::FAILED);
+  EXPECT_EQ(session->state_detail(), "every host refused it: LAYOUT_MISSING");
   ASSERT_THAT(session->summary().reasons(), SizeIs(1));
   EXPECT_EQ(session->summary().reasons(0).reason(), Reason::LAYOUT_MISSING);
   EXPECT_EQ(session->summary().reasons(0).hosts(), 2);
@@ -315,7 +317,7 @@ TEST_F(Sessions, AreAdvancedOnceByReplicasThatDoItTogether) {
   auto id = new_session();
   assign(id, {add_agent(*pool)});
   std::atomic<int> moved = 0;
-  std::vector<std::thread> replicas;
+  std::vector<std::jthread> replicas;
   for (int i = 0; i < 4; ++i)
     replicas.emplace_back([&] { moved += static_cast<int>(advance().size()); });
   for (auto& replica : replicas) replica.join();
@@ -355,7 +357,7 @@ TEST_F(Sessions, GiveNoMoreHostsThanMaxHostsAlsoWhenReplicasRace) {
   std::vector<std::string> agents;
   for (int i = 0; i < 12; ++i) agents.push_back(base::new_uuid());
   std::atomic<int> added = 0;
-  std::vector<std::thread> replicas;
+  std::vector<std::jthread> replicas;
   for (int i = 0; i < 4; ++i)
     replicas.emplace_back([&, i] {
       added +=
