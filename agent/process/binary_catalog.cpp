@@ -43,7 +43,7 @@ std::optional<BinaryOutcome> BinaryCatalog::find(const FileIdentity& identity) {
   return std::nullopt;
 }
 
-bool BinaryCatalog::request(const FileIdentity& identity, base::Fd file) {
+bool BinaryCatalog::request(const FileIdentity& identity, base::Fd file, Urgency urgency) {
   if (pending_.size() >= kPendingBinariesMax) {
     ++counters_.binaries_deferred;
     return false;
@@ -51,7 +51,8 @@ bool BinaryCatalog::request(const FileIdentity& identity, base::Fd file) {
   pending_.emplace(identity, true);
   {
     std::lock_guard lock(mutex_);
-    jobs_.push_back(Job{identity, std::move(file)});
+    auto place = urgency == Urgency::kStarted ? jobs_.begin() : jobs_.end();
+    jobs_.insert(place, Job{identity, std::move(file)});
   }
   wake_.notify_one();
   return true;

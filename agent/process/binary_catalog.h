@@ -24,6 +24,9 @@ struct BinaryOutcome {
   bool is_go() const { return binary != nullptr || refusal->reason != "NOT_A_GO_PROGRAM"; }
 };
 
+// Programs that were just started come before those that a scan found running.
+enum class Urgency : uint8_t { kScanned, kStarted };
+
 // Called by the follower's thread alone.
 class BinaryCatalog {
  public:
@@ -35,7 +38,7 @@ class BinaryCatalog {
   // Whether it will be, without a further request.
   bool is_pending(const FileIdentity& identity) const { return pending_.contains(identity); }
   // Asks for an analysis. False when too many wait.
-  bool request(const FileIdentity& identity, base::Fd file);
+  bool request(const FileIdentity& identity, base::Fd file, Urgency urgency);
   // Readable when analyses are finished; take() returns them.
   int fd() const { return finished_event_.get(); }
   std::vector<std::pair<FileIdentity, BinaryOutcome>> take();
@@ -69,7 +72,7 @@ class BinaryCatalog {
   std::vector<std::pair<FileIdentity, BinaryOutcome>> finished_;
   bool stopping_ = false;
   base::Fd finished_event_;
-  std::thread thread_; // last: it uses all of the above
+  std::jthread thread_; // last: it uses all of the above
 };
 
 } // namespace agent::process

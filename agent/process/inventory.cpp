@@ -55,7 +55,7 @@ class Inventory::Follower {
     TRY(watch(catalog_.fd(), kAnalysed));
     if (exec_events_)
       for (int fd : exec_events_->fds()) TRY(watch(fd, kExec));
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::jthread([this] { run(); });
     return {};
   }
   const std::string& limitation() const { return limitation_; }
@@ -108,7 +108,8 @@ class Inventory::Follower {
     ExecEvents::Batch batch = exec_events_->drain();
     counters_.exec_events += batch.pids.size();
     counters_.exec_events_lost += batch.lost;
-    for (uint32_t pid : std::set(batch.pids.begin(), batch.pids.end())) look_at(pid);
+    for (uint32_t pid : std::set(batch.pids.begin(), batch.pids.end()))
+      look_at(pid, Urgency::kStarted);
     return batch.lost > 0;
   }
 
@@ -120,10 +121,10 @@ class Inventory::Follower {
     for (const auto& [pid, seen] : seen_)
       if (!alive.contains(pid)) ended.push_back(pid);
     for (uint32_t pid : ended) forget(pid);
-    for (uint32_t pid : pids) look_at(pid);
+    for (uint32_t pid : pids) look_at(pid, Urgency::kScanned);
   }
 
-  void look_at(uint32_t pid) {
+  void look_at(uint32_t pid, Urgency urgency) {
     auto seen = seen_.find(pid);
     if (seen != seen_.end()) {
       if (proc_.lives(seen->second.process.key)) return;
@@ -132,7 +133,7 @@ class Inventory::Follower {
     auto process = proc_.read(pid);
     if (!process || seen_.size() >= kSeenProcessesMax) return;
     auto outcome = catalog_.find(process->key.executable);
-    if (!outcome && !ask(process->key)) return;
+    if (!outcome && !ask(process->key, urgency)) return;
     Seen& entry = seen_[pid];
     entry.process = *std::move(process);
     if (outcome && !outcome->is_go()) return;
@@ -144,10 +145,10 @@ class Inventory::Follower {
   }
 
   // Whether the facts of this executable will come.
-  bool ask(const ProcessKey& key) {
+  bool ask(const ProcessKey& key, Urgency urgency) {
     if (catalog_.is_pending(key.executable)) return true;
     auto file = proc_.open_executable(key);
-    return file && catalog_.request(key.executable, base::Fd(*file));
+    return file && catalog_.request(key.executable, base::Fd(*file), urgency);
   }
 
   bool watch_exit(uint32_t pid, Seen& entry) {
@@ -171,7 +172,7 @@ class Inventory::Follower {
       else
         ended.push_back(pid);
     }
-    for (uint32_t pid : ended) look_at(pid);
+    for (uint32_t pid : ended) look_at(pid, Urgency::kStarted);
   }
 
   void announce(Seen& seen, const BinaryOutcome& outcome) {
@@ -212,7 +213,7 @@ class Inventory::Follower {
   std::optional<ExecEvents> exec_events_;
   std::string limitation_;
   std::map<uint32_t, Seen> seen_;
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 base::Result<std::unique_ptr<Inventory>>

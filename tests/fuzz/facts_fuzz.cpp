@@ -1,4 +1,5 @@
-// The worker's answer, as the agent reads it: what is accepted must encode to what decodes to it again.
+// The worker's answer, as the agent reads it: what is accepted must encode to what decodes to it
+// again.
 #include "agent/process/fact_codec.h"
 
 using namespace agent::process;

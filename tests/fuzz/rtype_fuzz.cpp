@@ -1,4 +1,5 @@
-// Type data: the first two bytes choose version and the number of roots, the rest is descriptors and names.
+// Type data: the first two bytes choose version and the number of roots, the rest is descriptors
+// and names.
 #include "agent/process/runtime_types.h"
 #include "tests/fuzz/elf_image.h"
 

@@ -1,4 +1,5 @@
-// Executables that lie, were cut off, or lost what tools can remove: clear errors, the same facts, never a crash.
+// Executables that lie, were cut off, or lost what tools can remove: clear errors, the same facts,
+// never a crash.
 #include "agent/process/analysis.h"
 #include "agent/process/analyzer.h"
 #include "agent/process/build_info.h"
@@ -30,7 +31,7 @@ const std::set<std::string_view> kReasons = {
     "NOT_A_GO_PROGRAM", "BINARY_UNSUPPORTED", "BINARY_MALFORMED", "LAYOUT_CONFLICT"};
 
 class HostileBinary : public testing::Test {
-protected:
+ protected:
   void SetUp() override {
     for (std::string_view name : {"server", "server-stripped", "server-pie"})
       if (auto why = programs::why_absent("1.26", name); !why.empty()) GTEST_SKIP() << why;
@@ -177,7 +178,8 @@ TEST_F(HostileBinary, AVersionThatIsNotItsOwnIsRefused) {
   auto info = analyse(content, request());
 
   ASSERT_FALSE(info.ok());
-  EXPECT_TRUE(info.error().reason == "BINARY_MALFORMED" || info.error().reason == "LAYOUT_CONFLICT");
+  EXPECT_TRUE(
+      info.error().reason == "BINARY_MALFORMED" || info.error().reason == "LAYOUT_CONFLICT");
 }
 
 TEST_F(HostileBinary, ADisagreementWithDebugInformationIsAConflict) {
@@ -233,8 +235,7 @@ TEST(AWorkerThatIsNone, FailsThatAnalysisAlone) {
     auto info = analyzer.analyse(file.get(), request());
 
     ASSERT_FALSE(info.ok());
-    EXPECT_TRUE(
-        info.error().reason == "ANALYSIS_FAILED" || info.error().reason == "SYSTEM_ERROR")
+    EXPECT_TRUE(info.error().reason == "ANALYSIS_FAILED" || info.error().reason == "SYSTEM_ERROR")
         << info.error().reason << info.error().message;
   }
 }

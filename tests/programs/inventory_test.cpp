@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -95,16 +96,25 @@ TEST_F(InventoryTest, SeesANewProcessWithin100Milliseconds) {
   start(options());
   if (!inventory_->limitation().empty())
     GTEST_SKIP() << "no BPF"; // nor perf events: limitation() says why
-  for (int round = 0; round < 5; ++round) {
+  std::vector<Clock::duration> delays;
+  for (int round = 0; round < 9; ++round) {
+    // A binary that nobody has seen yet: its analysis is part of the time, and so is the program's
+    // own start.
+    std::string path = directory_.path() + "/copy" + std::to_string(round);
+    fs::copy_file(programs::path_of("1.26", "server-stripped"), path);
     auto before = Clock::now();
-    RunningProgram server = run("1.26", "server-stripped");
+    auto server = RunningProgram::start(path);
+    ASSERT_TRUE(server.ok()) << server.error().message;
 
-    auto event = next_of(server.pid());
+    auto event = next_of(server->pid());
 
     ASSERT_TRUE(event);
-    EXPECT_LT(Clock::now() - before, std::chrono::milliseconds(100)) << "round " << round;
     EXPECT_EQ(event->kind, InventoryEvent::Kind::kAppeared);
+    delays.push_back(Clock::now() - before);
   }
+  // The median: what else runs on this machine is not what is measured.
+  std::nth_element(delays.begin(), delays.begin() + 4, delays.end());
+  EXPECT_LT(delays[4], std::chrono::milliseconds(100));
   EXPECT_GT(inventory_->counters().exec_events, 0u);
 }
 

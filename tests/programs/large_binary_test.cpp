@@ -21,7 +21,7 @@ constexpr uint64_t kProgramBytes = 140'000'000;
 constexpr uint64_t kAnonymousBytes = 50 << 20;
 
 class LargeBinary : public testing::Test {
-protected:
+ protected:
   void SetUp() override {
     if (auto why = programs::why_absent("1.26", "large-stripped"); !why.empty())
       GTEST_SKIP() << why;
@@ -62,7 +62,8 @@ TEST_F(LargeBinary, IsAnalysedWithin50MegabytesOfPrivateMemory) {
 #endif
   pid_t child = fork();
   if (child == 0) {
-    // The kernel counts every private writable mapping, used or not: a stricter measure than what is resident.
+    // The kernel counts every private writable mapping, used or not: a stricter measure than what
+    // is resident.
     rlimit limit{kAnonymousBytes, kAnonymousBytes};
     setrlimit(RLIMIT_DATA, &limit);
     programs::MappedFile file(path_);
