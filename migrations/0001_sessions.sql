@@ -101,14 +101,6 @@ create unique index offset_tables_request_id on offset_tables (created_by, reque
 create index offset_tables_newest on offset_tables (create_time desc, id desc);
 create unique index offset_tables_of on offset_tables (go_version, architecture, module, module_version);
 
--- Agents that read the same layout from a binary of their own.
-create table offset_table_confirmations (
-  offset_table_id uuid not null references offset_tables on delete cascade,
-  agent_id uuid not null,
-  confirm_time timestamptz not null default now(),
-  primary key (offset_table_id, agent_id)
-);
-
 -- The Go processes of the fleet, as the agents last reported them.
 create table processes (
   agent_id uuid not null,

@@ -1,13 +1,11 @@
 #include "controlplane/model/desired_state.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace {
 
 using namespace controlplane::model;
 using namespace sonde::v1;
-using testing::ElementsAre;
 
 Session session(const std::string& id, Session::State state = Session::ACTIVE) {
   Session session;
@@ -38,28 +36,31 @@ OffsetTable table(const std::string& id, const std::string& architecture) {
 const AgentView kAgent{
     .agent_id = "a", .architecture = "amd64", .labels = {{"env", "prod"}}, .online = true};
 
-std::vector<std::string> names(const std::vector<Assignment>& assignments) {
-  std::vector<std::string> names;
-  for (const auto& each : assignments) names.push_back(each.key().name());
-  return names;
+TEST(DesiredState, IsChosenByHostsAndArchitecture) {
+  SamplingRule disabled = rule("r", "*");
+  disabled.set_disabled(true);
+
+  EXPECT_TRUE(is_for(rule("r", "env=prod"), kAgent));
+  EXPECT_FALSE(is_for(rule("r", "env=dev"), kAgent));
+  EXPECT_FALSE(is_for(disabled, kAgent));
+  EXPECT_TRUE(is_for(table("t", "amd64"), kAgent));
+  EXPECT_FALSE(is_for(table("t", "arm64"), kAgent));
 }
 
-TEST(DesiredState, HasWhatIsForThisAgentInOrder) {
-  const std::vector<Session> sessions{
-      session("s2"), session("s1"), session("s3"), session("s4", Session::STOPPING)};
-  SamplingRule disabled = rule("r0", "*");
-  disabled.set_disabled(true);
-  const std::vector<SamplingRule> rules{rule("r2", "env=dev"), rule("r1", "env=prod"), disabled};
-  const std::vector<OffsetTable> tables{table("t1", "amd64"), table("t2", "arm64")};
-  AgentSettings settings;
-  const std::vector<std::string> assigned{"s1", "s2", "s4", "s-unknown"};
+TEST(DesiredState, NamesEveryKind) {
+  auto of_session = assignment_of(session("s1"));
+  auto of_rule = assignment_of(rule("r1", "*"));
+  auto of_table = assignment_of(table("t1", "amd64"));
+  auto of_settings = assignment_of(AgentSettings());
 
-  auto desired = desired_assignments(
-      kAgent, assigned,
-      {.sessions = sessions, .rules = rules, .tables = tables, .settings = &settings});
-
-  EXPECT_THAT(names(desired), ElementsAre("s1", "s2", "r1", "t1", ""));
-  EXPECT_EQ(desired[4].key().type(), AssignmentKey::SETTINGS);
+  EXPECT_EQ(of_session.key().type(), AssignmentKey::SESSION);
+  EXPECT_EQ(of_session.key().name(), "s1");
+  EXPECT_EQ(of_rule.key().type(), AssignmentKey::SAMPLING_RULE);
+  EXPECT_EQ(of_rule.sampling_rule().ratio(), 0.5);
+  EXPECT_EQ(of_table.key().type(), AssignmentKey::OFFSET_TABLE);
+  EXPECT_EQ(of_table.offset_table().go_version(), "go1.22.12");
+  EXPECT_EQ(of_settings.key().type(), AssignmentKey::SETTINGS);
+  EXPECT_EQ(of_settings.key().name(), "");
 }
 
 TEST(DesiredState, SaysNothingOfOtherHostsToAnAgent) {
@@ -88,28 +89,6 @@ TEST(DesiredState, ChangesTheVersionWithWhatTheAgentGetsAndNothingElse) {
   EXPECT_EQ(assignment_of(s).version(), version);
   s.mutable_sampling()->set_ratio(0.5);
   EXPECT_NE(assignment_of(s).version(), version);
-}
-
-TEST(Delta, HasOnlyWhatTheAgentDoesNotHold) {
-  std::vector<Assignment> desired{
-      assignment_of(session("same")), assignment_of(session("newer")),
-      assignment_of(rule("new", "*"))};
-  std::vector<HeldAssignment> held(3);
-  *held[0].mutable_key() = desired[0].key();
-  held[0].set_version(desired[0].version());
-  *held[1].mutable_key() = desired[1].key();
-  held[1].set_version("older");
-  held[2].mutable_key()->set_type(AssignmentKey::OFFSET_TABLE);
-  held[2].mutable_key()->set_name("gone");
-
-  Delta delta = delta_between(held, desired);
-
-  ASSERT_EQ(delta.assignments_size(), 2);
-  EXPECT_EQ(delta.assignments(0).key().name(), "newer");
-  EXPECT_EQ(delta.assignments(1).key().name(), "new");
-  ASSERT_EQ(delta.removed_size(), 1);
-  EXPECT_EQ(delta.removed(0).name(), "gone");
-  EXPECT_EQ(delta.removed(0).type(), AssignmentKey::OFFSET_TABLE);
 }
 
 } // namespace

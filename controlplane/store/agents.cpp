@@ -4,6 +4,7 @@
 #include "controlplane/store/changes.h"
 #include "controlplane/store/keyset.h"
 #include "controlplane/store/labels.h"
+#include "controlplane/store/processes.h"
 
 #include <array>
 
@@ -154,6 +155,9 @@ Result<> set_standing(Transaction& tx, std::string_view agent_id, Standing stand
       "where id = $1",
       agent_id, name_of(standing)));
   if (rows.affected() == 0) return unknown_agent(agent_id);
+  // Nobody will say any more when they end.
+  if (standing == Standing::kEvicted || standing == Standing::kBanned)
+    TRY(forget_processes(tx, agent_id));
   return record_change(tx, ChangeKind::kAgent, agent_id);
 }
 

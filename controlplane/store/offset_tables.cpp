@@ -15,10 +15,7 @@ namespace {
 
 using sonde::v1::OffsetTable;
 
-constexpr const char* kColumns = "id, spec, create_time, created_by, revision,"
-                                 " (select count(*) from offset_table_confirmations c where "
-                                 "c.offset_table_id = offset_tables.id)"
-                                 " as confirmations";
+constexpr const char* kColumns = "id, spec, create_time, created_by, revision";
 
 base::Error table_not_found(std::string_view id) {
   return base::not_found(
@@ -32,7 +29,6 @@ Result<OffsetTable> table_of(const Row& row) {
   table.set_id(row.text("id"));
   *table.mutable_create_time() = row.timestamp("create_time");
   table.set_created_by(row.text("created_by"));
-  table.set_confirmations(static_cast<int32_t>(row.integer("confirmations")));
   table.set_etag(row.text("revision"));
   return table;
 }
@@ -107,14 +103,6 @@ Result<> delete_offset_table(Transaction& tx, std::string_view id, std::string_v
   TRY(check_etag(rows.front().text("revision"), etag));
   TRY(tx.exec("delete from offset_tables where id = $1", id));
   return record_change(tx, ChangeKind::kOffsetTable, id);
-}
-
-Result<> confirm_offset_table(Transaction& tx, std::string_view id, std::string_view agent_id) {
-  TRY(tx.exec(
-      "insert into offset_table_confirmations (offset_table_id, agent_id) "
-      "select id, $2 from offset_tables where id = $1 on conflict do nothing",
-      id, agent_id));
-  return {};
 }
 
 Result<std::vector<OffsetTable>> find_offset_tables(Transaction& tx) {

@@ -23,8 +23,6 @@ Result<sonde::v1::ListOffsetTablesResponse>
 list_offset_tables(Transaction& tx, const sonde::v1::ListOffsetTablesRequest& request);
 // ETAG_MISMATCH.
 Result<> delete_offset_table(Transaction& tx, std::string_view id, std::string_view etag);
-// This agent read the same from a binary of its own; counts once per agent.
-Result<> confirm_offset_table(Transaction& tx, std::string_view id, std::string_view agent_id);
 
 // All of them, by id: what push gives to agents.
 Result<std::vector<sonde::v1::OffsetTable>> find_offset_tables(Transaction& tx);

@@ -108,7 +108,7 @@ OffsetTable layout(const std::string& version) {
   return table;
 }
 
-TEST_F(Policy, KeepsOneOffsetTablePerVersionAndCountsConfirmations) {
+TEST_F(Policy, KeepsOneOffsetTablePerVersion) {
   auto create = [&](const std::string& version, const std::string& request_id) {
     return in_transaction([&](Transaction& tx) {
       return create_offset_table(tx, layout(version), "ann", request_id);
@@ -119,18 +119,11 @@ TEST_F(Policy, KeepsOneOffsetTablePerVersionAndCountsConfirmations) {
   EXPECT_EQ(create("go1.22.12", "r1")->id(), created->id());
   EXPECT_THAT(create("go1.22.12", ""), IsError("OFFSET_TABLE_EXISTS"));
   EXPECT_THAT(create("go1.26.0", "r1"), IsError("REQUEST_ID_REUSED"));
-  auto agent = base::new_uuid();
-  for (int i = 0; i < 2; ++i)
-    EXPECT_THAT(
-        in_transaction(
-            [&](Transaction& tx) { return confirm_offset_table(tx, created->id(), agent); }),
-        IsOk());
 
   auto found = in_transaction([](Transaction& tx) { return find_offset_tables(tx); });
 
   ASSERT_THAT(*found, SizeIs(1));
   EXPECT_EQ(found->front().fields(0).offset_bytes(), 152u);
-  EXPECT_EQ(found->front().confirmations(), 1) << "an agent counts once";
   EXPECT_THAT(
       in_transaction([&](Transaction& tx) { return delete_offset_table(tx, created->id(), "1"); }),
       IsOk());
@@ -203,6 +196,19 @@ TEST_F(Processes, KnowAReusedPidByItsLastReport) {
 
   EXPECT_THAT(pids(agent, "service = new"), ElementsAre(7));
   EXPECT_THAT(pids(agent, "service = old"), IsEmpty());
+}
+
+TEST_F(Processes, AreForgottenWithTheirAgent) {
+  auto agent = add_agent(*pool);
+  ProcessReport change;
+  *change.add_started() = process(7, "checkout");
+  report(agent, change);
+
+  ASSERT_THAT(
+      in_transaction([&](Transaction& tx) { return set_standing(tx, agent, Standing::kEvicted); }),
+      IsOk());
+
+  EXPECT_THAT(pids(agent), IsEmpty());
 }
 
 TEST_F(Processes, SayTheAgentOfTheReportWhateverItClaims) {
