@@ -126,6 +126,7 @@ base::Result<ExecEvents::Ring> ExecEvents::open_ring(uint64_t tracepoint, int cp
 
 std::vector<int> ExecEvents::fds() const {
   std::vector<int> fds;
+  fds.reserve(rings_.size());
   for (const Ring& ring : rings_) fds.push_back(ring.fd.get());
   return fds;
 }

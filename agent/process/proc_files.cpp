@@ -163,9 +163,10 @@ std::optional<StatLine> parse_stat(std::string_view text) {
   StatLine line;
   line.state = text.front();
   // Fields are counted from 1; the state is the third.
-  for (int field = 3; field <= 22; ++field) {
+  for (int field = 3; field <= 28; ++field) {
     if (field == 9 && !take_number(text, line.flags)) return std::nullopt;
     if (field == 22 && !take_number(text, line.start_ticks)) return std::nullopt;
+    if (field == 28 && !take_number(text, line.stack_start)) return std::nullopt;
     size_t space = text.find(' ');
     if (space == std::string_view::npos) return std::nullopt;
     text.remove_prefix(space + 1);
@@ -228,6 +229,7 @@ base::Result<Process> ProcFiles::read(uint32_t pid) const {
   Process process;
   process.key.pid = pid;
   process.key.start_ticks = stat_line->start_ticks;
+  process.key.stack_start = stat_line->stack_start;
   struct stat status {};
   // A zombie has no executable any more; one whose first thread has ended still has.
   if (stat(path(pid, "exe").c_str(), &status) != 0) return gone(pid);
@@ -285,6 +287,7 @@ bool ProcFiles::lives(const ProcessKey& key) const {
   auto stat_line = parse_stat(read_file(path(key.pid, "stat"), 4096));
   struct stat status {};
   return stat_line && stat_line->start_ticks == key.start_ticks &&
+         stat_line->stack_start == key.stack_start &&
          stat(path(key.pid, "exe").c_str(), &status) == 0 && identity_of(status) == key.executable;
 }
 

@@ -29,7 +29,7 @@ class ProcFiles {
   // Where the program was loaded, less where its file says. LAYOUT_CONFLICT when the executable is
   // not mapped as its segments say.
   base::Result<uint64_t> load_bias(const ProcessKey& key, const BinaryInfo& binary) const;
-  // Whether the process is still that one: the same pid, start and executable.
+  // Whether that program still runs.
   bool lives(const ProcessKey& key) const;
 
  private:
@@ -48,6 +48,7 @@ struct StatLine {
   char state = '?';
   uint64_t flags = 0;
   uint64_t start_ticks = 0;
+  uint64_t stack_start = 0;
 };
 // From the text of /proc/<pid>/stat; the name in it may hold spaces and parentheses.
 std::optional<StatLine> parse_stat(std::string_view text);

@@ -36,13 +36,14 @@ TEST(ControlGroups, KnowUnits) {
 }
 
 TEST(StatLines, AreReadBehindNamesWithParentheses) {
-  auto line = parse_stat(
-      "4711 (a) b ) (c) S 1 2 3 4 5 2097152 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21");
+  auto line = parse_stat("4711 (a) b ) (c) S 1 2 3 4 5 2097152 7 8 9 10 11 12 13 14 15 16 17 18 "
+                         "987654 20 21 22 23 24 140737 26 27");
 
   ASSERT_TRUE(line);
   EXPECT_EQ(line->state, 'S');
   EXPECT_EQ(line->flags, 2097152u);
   EXPECT_EQ(line->start_ticks, 987654u);
+  EXPECT_EQ(line->stack_start, 140737u);
   EXPECT_FALSE(parse_stat("4711 (cut) S 1 2"));
   EXPECT_FALSE(parse_stat(""));
 }

@@ -28,6 +28,7 @@ struct ProcessKey {
   uint32_t pid = 0;         // thread group, in the agent's pid namespace
   uint64_t start_ticks = 0; // clock ticks after boot, as in /proc/<pid>/stat
   FileIdentity executable;
+  uint64_t stack_start = 0; // chosen by the kernel at each exec
   auto operator<=>(const ProcessKey&) const = default;
 };
 

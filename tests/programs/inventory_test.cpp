@@ -1,11 +1,14 @@
 // Discovery and analysis together, on real Go programs that come and go.
 #include "agent/process/inventory.h"
 #include "agent/process/worker.h"
+#include "base/fd.h"
 #include "tests/programs/running_program.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,6 +181,39 @@ TEST_F(InventoryTest, AnExecIsAnotherProcessUnderTheSamePid) {
   ASSERT_TRUE(event);
   EXPECT_EQ(event->kind, InventoryEvent::Kind::kAppeared);
   EXPECT_EQ(fs::path(event->process.process.executable).filename(), "server-stripped");
+}
+
+void get(uint16_t port, std::string_view path) {
+  base::Fd connection(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(connect(connection.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  std::string request = "GET " + std::string(path) + " HTTP/1.1\r\nHost: test\r\n\r\n";
+  ASSERT_GT(send(connection.get(), request.data(), request.size(), 0), 0);
+  char answer[1024];
+  (void)!recv(connection.get(), answer, sizeof(answer), 0);
+}
+
+TEST_F(InventoryTest, AProgramThatStartsItselfAgainEndsAndAppears) {
+  start(options());
+  RunningProgram server = run("1.26", "server-pie");
+  auto first = next_of(server.pid());
+  ASSERT_TRUE(first);
+
+  get(server.port(), "/exec");
+
+  auto ended = next_of(server.pid());
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ended->kind, InventoryEvent::Kind::kEnded);
+  EXPECT_EQ(ended->process.process.load_bias, first->process.process.load_bias);
+  auto second = next_of(server.pid());
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->kind, InventoryEvent::Kind::kAppeared);
+  EXPECT_EQ(second->process.process.key.start_ticks, first->process.process.key.start_ticks);
+  EXPECT_NE(second->process.process.key, first->process.process.key);
+  EXPECT_NE(second->process.process.load_bias, first->process.process.load_bias);
 }
 
 TEST_F(InventoryTest, CopiesOfOneProgramShareTheirFacts) {

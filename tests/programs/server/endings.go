@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"syscall"
 )
 
 // Requests that do not end with a plain answer.
@@ -50,6 +52,11 @@ func registerEndings(mux *http.ServeMux) {
 		if connection, _ := hijack(w); connection != nil {
 			connection.Close()
 		}
+	})
+	// The program starts itself again, as the same process: on another port, without an answer.
+	mux.HandleFunc("/exec", func(w http.ResponseWriter, r *http.Request) {
+		err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 	})
 	// 101, then an echo of lines that are not HTTP.
 	mux.HandleFunc("/upgrade", func(w http.ResponseWriter, r *http.Request) {
