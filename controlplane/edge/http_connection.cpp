@@ -50,14 +50,14 @@ class Connection final : public OpenConnection,
 
   void start() {
     if constexpr (kTls) {
-      tcp_().expires_after(kHeaderTimeout);
+      tcp_().expires_after(shared_->options.timeouts.header);
       stream_.async_handshake(
           asio::ssl::stream_base::server,
           [self = this->shared_from_this()](beast::error_code error) {
-            if (!error) self->read_header(kHeaderTimeout);
+            if (!error) self->read_header(self->shared_->options.timeouts.header);
           });
     } else {
-      read_header(kHeaderTimeout);
+      read_header(shared_->options.timeouts.header);
     }
   }
 
@@ -87,7 +87,7 @@ class Connection final : public OpenConnection,
     };
   }
 
-  void read_header(std::chrono::seconds timeout) {
+  void read_header(std::chrono::milliseconds timeout) {
     parser_.emplace();
     parser_->header_limit(kHeaderBytesMax);
     parser_->body_limit(kBodyBytesMax);
@@ -102,7 +102,7 @@ class Connection final : public OpenConnection,
   }
 
   void read_body() {
-    tcp_().expires_after(kBodyTimeout);
+    tcp_().expires_after(shared_->options.timeouts.body);
     if (beast::iequals(parser_->get()[http::field::expect], "100-continue") &&
         !parser_->is_done()) {
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -206,13 +206,14 @@ class Connection final : public OpenConnection,
     response_->keep_alive(keep_alive_ && !draining_);
     response_->content_length(reply.body.size());
     if (!head_only_) response_->body() = std::move(reply.body);
-    tcp_().expires_after(kWriteTimeout);
+    tcp_().expires_after(shared_->options.timeouts.write);
     http::async_write(
         stream_, *response_, mine([](Connection& self, beast::error_code error, size_t) {
+          if (error == beast::error::timeout) self.shared_->metrics.refused("SLOW_READER");
           bool again = self.response_->keep_alive() && !self.draining_;
           self.response_.reset();
           if (error || !again) return self.close();
-          self.read_header(kIdleTimeout);
+          self.read_header(self.shared_->options.timeouts.idle);
         }));
   }
 
@@ -298,15 +299,17 @@ class Connection final : public OpenConnection,
   void write_stream_bytes(std::string bytes, Then then) {
     outgoing_ = std::move(bytes);
     last_write_ = std::chrono::steady_clock::now();
-    write_deadline_.emplace(shared_->io, kWriteTimeout);
-    write_deadline_->async_wait(mine([](Connection& self, beast::error_code error) {
-      if (error) return;
-      self.shared_->metrics.refused("SLOW_READER");
-      self.close();
-    }));
+    write_deadline_.emplace(shared_->io, shared_->options.timeouts.write);
+    write_deadline_->async_wait(
+        mine([number = ++writes_](Connection& self, beast::error_code error) {
+          if (error || number != self.writes_) return; // that write ended while the alarm rang
+          self.shared_->metrics.refused("SLOW_READER");
+          self.close();
+        }));
     asio::async_write(
         stream_, asio::buffer(outgoing_),
         mine([then](Connection& self, beast::error_code error, size_t) {
+          ++self.writes_;
           self.write_deadline_.reset();
           if (error || then == Then::kEnd) return self.close();
           self.wait_and_poll();
@@ -360,6 +363,7 @@ class Connection final : public OpenConnection,
   std::shared_ptr<void> streams_guard_;
   std::string outgoing_;
   std::optional<asio::steady_timer> write_deadline_;
+  uint64_t writes_ = 0; // begun and ended
   std::chrono::steady_clock::time_point last_write_;
   std::array<char, 4096> ignored_{};
   bool reader_gone_ = false;

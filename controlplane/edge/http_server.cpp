@@ -61,7 +61,7 @@ void HttpServer::Shared::accept() {
                             boost::system::error_code error, tcp::socket socket) {
     if (error == asio::error::operation_aborted || self->draining) return;
     boost::system::error_code ignored;
-    if (!error && self->connections.size() >= kConnectionsMax) {
+    if (!error && self->connections.size() >= self->options.connections_max) {
       self->metrics.refused("TOO_MANY_CONNECTIONS");
       socket.close(ignored);
     } else if (!error) {

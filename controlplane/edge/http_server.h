@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "controlplane/edge/call_metrics.h"
 #include "controlplane/edge/http.h"
+#include "controlplane/edge/limits.h"
 #include "controlplane/edge/workers.h"
 
 #include <cstdint>
@@ -19,11 +20,21 @@ struct TlsIdentity {
   std::string key_pem;
 };
 
+// How long a peer may take; see limits.h. Tests are less patient.
+struct HttpTimeouts {
+  std::chrono::milliseconds header = kHeaderTimeout;
+  std::chrono::milliseconds body = kBodyTimeout;
+  std::chrono::milliseconds write = kWriteTimeout;
+  std::chrono::milliseconds idle = kIdleTimeout;
+};
+
 struct HttpServerOptions {
   std::string address = "127.0.0.1"; // an IP address
   uint16_t port = 0;                 // 0: any free one
   // Without it the server speaks plaintext, and only on loopback (PLAINTEXT_ON_NETWORK otherwise).
   std::optional<TlsIdentity> tls;
+  HttpTimeouts timeouts = {};
+  size_t connections_max = kConnectionsMax;
 };
 
 // Sockets belong to its own thread; handlers run on the workers. Everything it refers to outlives

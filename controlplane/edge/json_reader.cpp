@@ -124,6 +124,21 @@ bool is_well_known(const pb::Descriptor& type) {
   return type.file()->package() == "google.protobuf" && type.full_name() != "google.protobuf.Empty";
 }
 
+// Names joined by commas, as JSON or the protos spell them; protobuf's reader takes anything and
+// changes it.
+bool is_field_mask(std::string_view text) {
+  char before = ',';
+  for (char c : text) {
+    bool begins = before == ',' || before == '.' || before == '_';
+    bool letter = (c >= 'a' && c <= 'z') || (!begins && c >= 'A' && c <= 'Z');
+    bool digit = !begins && c >= '0' && c <= '9';
+    bool separator = !begins && (c == ',' || c == '.' || c == '_');
+    if (!letter && !digit && !separator) return false;
+    before = c;
+  }
+  return text.empty() || (before != ',' && before != '.' && before != '_');
+}
+
 // One value into one field: set, or appended when the field is repeated.
 class FieldReader {
  public:
@@ -213,6 +228,9 @@ Result<> FieldReader::read_message(const json::value& value, std::string_view pa
   auto* child = field_.is_repeated() ? reflection_.AddMessage(&message_, &field_)
                                      : reflection_.MutableMessage(&message_, &field_);
   if (is_well_known(*field_.message_type())) {
+    bool mask = field_.message_type()->full_name() == "google.protobuf.FieldMask";
+    if (mask && !(value.is_string() && is_field_mask(value.get_string())))
+      return wrong_type(value, field_, path);
     if (pb::util::JsonStringToMessage(json::serialize(value), child).ok()) return {};
     return wrong_type(value, field_, path);
   }

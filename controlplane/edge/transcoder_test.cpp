@@ -132,6 +132,17 @@ TEST(Transcoder, NestedPathFieldsGoIntoTheBodysMessage) {
   EXPECT_EQ(request->update_mask().paths(1), "sampling.spans_per_second");
 }
 
+TEST(Transcoder, FieldMasksAreNamesInEitherSpelling) {
+  auto mask = [](const std::string& text) {
+    return transcode<UpdateSessionRequest>("PATCH", "/v1/sessions/7", "updateMask=" + text, "");
+  };
+
+  EXPECT_EQ(mask("display_name,budget.cpuFraction")->update_mask().paths_size(), 2);
+  EXPECT_EQ(mask("")->update_mask().paths_size(), 0);
+  for (const char* wrong : {"a__b", "a,", ",a", "a..b", "A", "a%01b", "1a", "a-b"})
+    EXPECT_EQ(mask(wrong).error().reason, "WRONG_TYPE") << wrong;
+}
+
 TEST(Transcoder, AdditionalBindingsAndQueryParameters) {
   auto all = transcode<ListProcessesRequest>(
       "GET", "/v1/processes", "pageSize=5&filter=service%3D%22a+b%22", "");
