@@ -6,6 +6,8 @@
 #include "agent/process/live_check.h"
 #include "base/log.h"
 
+#include <pthread.h>
+
 namespace agent::app {
 namespace {
 
@@ -109,6 +111,7 @@ link::Sources Agent::link_sources() {
 }
 
 void Agent::follow_link() {
+  pthread_setname_np(pthread_self(), "control");
   while (auto event = link_events_.pop()) {
     if (auto* connected = std::get_if<link::Connected>(&event->what))
       handle(*connected);
@@ -155,6 +158,7 @@ void Agent::handle(const sonde::v1::LeaseRefresh& refresh, base::Nanoseconds rec
 }
 
 void Agent::follow_processes() {
+  pthread_setname_np(pthread_self(), "process");
   while (auto event = inventory_events_.pop()) {
     if (event->kind == process::InventoryEvent::Kind::kAppeared)
       process_appeared(std::move(event->process));

@@ -3,6 +3,8 @@
 #include "agent/app/limits.h"
 #include "base/log.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -84,6 +86,7 @@ EventTotals EventThread::totals() const {
 }
 
 void EventThread::run() {
+  pthread_setname_np(pthread_self(), "event");
   for (;;) {
     if (reader_) read(kRingPoll);
     auto command = reader_ ? commands_.pop_for(std::chrono::nanoseconds(0)) : commands_.pop();

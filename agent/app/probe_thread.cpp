@@ -5,6 +5,8 @@
 #include "agent/probe/limits.h"
 #include "base/log.h"
 
+#include <pthread.h>
+
 namespace agent::app {
 namespace {
 
@@ -51,6 +53,7 @@ probe::KernelUse ProbeThread::use() const {
 }
 
 void ProbeThread::run() {
+  pthread_setname_np(pthread_self(), "probe");
   for (;;) {
     auto command = reconciler_.has_sessions() ? commands_.pop_for(probe::kTick) : commands_.pop();
     if (!command && commands_.closed()) break;
