@@ -118,6 +118,7 @@ base::Result<> add_item(const Item& item, Content& content) {
 class Ingest::Writers {
  public:
   Writers(store::Pool& pool, Listener listener) : pool_(pool), listener_(std::move(listener)) {
+    threads_.emplace_back([this] { run_maintenance(); });
     for (size_t i = 0; i < kWriters; ++i) threads_.emplace_back([this] { run(); });
   }
   ~Writers() { stop(); }
@@ -134,7 +135,9 @@ class Ingest::Writers {
   };
 
   void run();
+  void run_maintenance();
   std::optional<Group> take_group();
+  bool wait_for_days();
   void store(Group group);
   void turn_away(std::deque<Item> items);
   // Answers every item; an error means that nothing was stored and nothing is answered.
@@ -149,8 +152,10 @@ class Ingest::Writers {
   const Listener listener_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
+  std::condition_variable maintenance_;
   std::deque<Item> queue_;
   bool stopping_ = false;
+  bool days_ready_ = false; // there are partitions to write to
   IngestStats stats_;
   std::mutex routes_mutex_;
   std::map<std::pair<std::string, std::string>, CachedRoute> routes_; // by session and agent
@@ -190,12 +195,33 @@ void Ingest::Writers::stop() {
     stats_.queue_bytes = 0;
   }
   arrived_.notify_all();
+  maintenance_.notify_all();
   turn_away(std::move(waiting));
   threads_.clear();
 }
 
 void Ingest::Writers::run() {
   while (auto group = take_group()) store(std::move(*group));
+}
+
+// Days come and go: once before anything is written, then every hour; soon again after a failure.
+void Ingest::Writers::run_maintenance() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    const auto dropped = pool_.transaction(
+        [](store::Transaction& tx) { return store::maintain_results(tx, store::Retention()); });
+    if (!dropped)
+      base::log::warn("days of results are not prepared: {}", dropped.error().message);
+    else
+      for (const std::string& day : *dropped)
+        base::log::info("results of {} are past their time and were dropped", day);
+    lock.lock();
+    if (dropped) days_ready_ = true;
+    arrived_.notify_all();
+    maintenance_.wait_for(
+        lock, dropped ? kMaintenanceInterval : kMaintenanceRetry, [this] { return stopping_; });
+  }
 }
 
 // Whatever is not stored stays with its agent.
@@ -223,10 +249,17 @@ std::optional<Ingest::Writers::Group> Ingest::Writers::take_group() {
   return group;
 }
 
+bool Ingest::Writers::wait_for_days() {
+  std::unique_lock lock(mutex_);
+  return arrived_.wait_for(lock, kMaintenanceRetry, [this] { return days_ready_; });
+}
+
 void Ingest::Writers::store(Group group) {
   std::vector<Item*> items;
   for (Item& item : group) items.push_back(&item);
-  auto stored = store_together(items);
+  base::Result<> stored = wait_for_days()
+                              ? store_together(items)
+                              : base::unavailable("STORE_UNAVAILABLE", "no day to write to");
   if (!stored && items.size() > 1 && stored.error().code == base::Code::kInvalidArgument) {
     // One bad batch must not hold up the others.
     for (Item* item : items) {

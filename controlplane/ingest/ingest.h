@@ -41,7 +41,8 @@ struct IngestStats {
   uint64_t queue_bytes = 0; // now
 };
 
-// Thread-safe. Owns kWriters threads; each takes what waits and stores it in one transaction.
+// Thread-safe. Owns kWriters threads, each of which takes what waits and stores it in one
+// transaction, and one that prepares the days to come and drops those that are past their time.
 class Ingest {
  public:
   // Called once, from a writer thread or from submit(); must not block.

@@ -32,4 +32,8 @@ inline constexpr size_t kWriters = 2;
 inline constexpr std::chrono::seconds kRouteAge{5};
 inline constexpr size_t kRoutesMax = 10'000;
 
+// Days of results are prepared and dropped this often, and again so soon after a failure.
+inline constexpr std::chrono::seconds kMaintenanceInterval{3600};
+inline constexpr std::chrono::seconds kMaintenanceRetry{1};
+
 } // namespace controlplane::ingest

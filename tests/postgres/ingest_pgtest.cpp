@@ -229,6 +229,20 @@ TEST_F(IngestTest, TellsAgentsToComeAgainWhenTheStoreIsAway) {
   EXPECT_TRUE(response.has_retry_after());
 }
 
+TEST_F(IngestTest, PreparesTheDayBeforeTheFirstBatch) {
+  add_session(*pool, kSession, {kAgent});
+  in_transaction(*pool, [&](Transaction& tx) -> base::Result<> {
+    const auto days = TRY(tx.exec("select inhrelid::regclass::text as day from pg_inherits "
+                                  "where inhparent in ('spans'::regclass, 'resources'::regclass)"));
+    for (const auto row : days) TRY(tx.exec("drop table " + row.text("day")));
+    return {};
+  });
+
+  Ingest ingest(*pool, ignore);
+
+  EXPECT_EQ(upload(ingest, batch_of(1, {{}})).outcome(), UploadResponse::ACCEPTED);
+}
+
 TEST_F(IngestTest, DropsDaysThatAreTooOldAndPreparesThoseToCome) {
   in_transaction(*pool, [&](Transaction& tx) -> base::Result<> {
     TRY(tx.exec("create table spans_20200101 partition of spans for values from ('2020-01-01') to "
