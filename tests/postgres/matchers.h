@@ -33,7 +33,7 @@ MATCHER_P(IsError, reason, "is the error " + std::string(reason)) {
 }
 
 inline bool
-eventually(const std::function<bool()>& condition, std::chrono::milliseconds deadline = 10s) {
+eventually(const std::function<bool()>& condition, std::chrono::milliseconds deadline = 30s) {
   const auto end = std::chrono::steady_clock::now() + deadline;
   while (std::chrono::steady_clock::now() < end) {
     if (condition()) return true;
