@@ -70,8 +70,11 @@ inline constexpr size_t kKnownBinariesMax = 4'096;
 inline constexpr int kFailedAnalysisSeconds = 60;
 
 // --- the live check
-// The runtime sets itself up in the first millisecond or two; a loaded host may take longer.
+// The runtime sets itself up in its first millisecond or two, on a host that is overloaded in a
+// second.
 inline constexpr int kLiveCheckPatienceMs = 100;
+inline constexpr int kLiveCheckPatienceAtStartMs = 1'000;
+inline constexpr int kStartSeconds = 10;
 inline constexpr int kLiveCheckPauseMs = 2;
 // Variables with pointers that are searched for runtime.m0 and runtime.allgs: 0.2 MB in small
 // programs.

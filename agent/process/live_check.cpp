@@ -2,6 +2,7 @@
 
 #include "agent/process/limits.h"
 #include "agent/process/proc_files.h"
+#include "base/clock.h"
 
 #include <sys/uio.h>
 
@@ -178,6 +179,13 @@ class RuntimeCheck {
   std::vector<uint64_t> variables_;
 };
 
+std::chrono::milliseconds patience_with(const Process& process) {
+  auto age = base::SystemClock().wall_time() - base::Nanoseconds(process.start_wall_ns);
+  return std::chrono::milliseconds(
+      age < std::chrono::seconds(kStartSeconds) ? kLiveCheckPatienceAtStartMs
+                                                : kLiveCheckPatienceMs);
+}
+
 bool same_code(std::string_view file, std::string_view memory) {
   size_t differences = 0;
   for (size_t i = 0; i < file.size(); ++i) {
@@ -231,8 +239,7 @@ base::Result<void> check_live(const GoProcess& process) {
     return base::failed_precondition("LAYOUT_MISSING", "nothing is known of the binary");
   Offsets offsets = TRY(offsets_of(*process.binary));
   TRY(check_code(process));
-  auto deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(kLiveCheckPatienceMs);
+  auto deadline = std::chrono::steady_clock::now() + patience_with(process.process);
   while (true) {
     auto checked = RuntimeCheck(process, offsets).run();
     if (checked || std::chrono::steady_clock::now() > deadline) return checked;
