@@ -16,14 +16,41 @@ namespace {
 namespace pb = google::protobuf;
 using base::Result;
 
+// Texts that PostgreSQL could not keep; that they are UTF-8 was checked by protobuf.
+Result<> check_texts(const pb::Message& message) {
+  const auto& reflection = *message.GetReflection();
+  std::vector<const pb::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const auto* field : fields) {
+    int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (field->type() == pb::FieldDescriptor::TYPE_STRING) {
+        auto text = field->is_repeated() ? reflection.GetRepeatedString(message, field, i)
+                                         : reflection.GetString(message, field);
+        if (text.find('\0') != std::string::npos)
+          return base::invalid_argument(
+                     "WRONG_TYPE", field->json_name() + ": contains a NUL character")
+              .at(field->json_name());
+      } else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE) {
+        TRY(check_texts(
+            field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
+                                 : reflection.GetMessage(message, field)));
+      }
+    }
+  }
+  return {};
+}
+
 Result<MessagePtr> decode(const pb::Message& prototype, grpc::ByteBuffer& bytes) {
   MessagePtr message(prototype.New());
   auto status =
       grpc::GenericDeserialize<grpc::ProtoBufferReader, pb::Message>(&bytes, message.get());
-  if (status.ok()) return message;
-  return base::invalid_argument(
-      "INVALID_MESSAGE",
-      fmt::format("the request is no {}", prototype.GetDescriptor()->full_name()));
+  if (!status.ok())
+    return base::invalid_argument(
+        "INVALID_MESSAGE",
+        fmt::format("the request is no {}", prototype.GetDescriptor()->full_name()));
+  TRY(check_texts(*message));
+  return message;
 }
 
 // Answers at once; for what never becomes a call.

@@ -120,10 +120,11 @@ Problem to_problem(
       {"title", title_of(error.code)},
       {"status", problem.status},
       {"detail", error.message},
-      {"instance", instance},
       {"reason", error.reason},
-      {"code", google::rpc::Code_Name(static_cast<google::rpc::Code>(error.code))},
-      {"requestId", request_id}};
+      {"code", google::rpc::Code_Name(static_cast<google::rpc::Code>(error.code))}};
+  // What never became a call has neither.
+  if (!instance.empty()) body["instance"] = instance;
+  if (!request_id.empty()) body["requestId"] = request_id;
   if (!error.field.empty()) {
     body["errors"] = json::array{json::object{
         {"field", as_written(error.field, body_field)},

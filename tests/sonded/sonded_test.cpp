@@ -6,6 +6,7 @@
 #include "google/rpc/code.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "grpc_reflection/v1alpha/reflection.pb.h"
 #include "sonde/v1/agent_service.pb.h"
 #include "sonde/v1/join_token_service.pb.h"
 #include "sonde/v1/offset_table_service.pb.h"
@@ -400,6 +401,55 @@ TEST(Sonded, DescribesItselfToViewersOnly) {
   auto document = sonded.rest("GET", "/openapi.json", "", "viewer");
   EXPECT_EQ(document.status, 200U);
   EXPECT_EQ(json::parse(document.body).at("openapi"), "3.1.0");
+}
+
+// One question to a bidirectional stream; the answer, or the status when there is none.
+grpc::Status ask_reflection(const std::string& role, std::string& answer) {
+  grpc::GenericStub stub(shared_sonded().channel());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  if (!role.empty()) context.AddMetadata("authorization", ScopedSonded::bearer(role));
+  grpc::CompletionQueue queue;
+  auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &queue);
+  call->StartCall(nullptr);
+  next();
+  grpc::reflection::v1alpha::ServerReflectionRequest request;
+  request.set_list_services("");
+  grpc::ByteBuffer bytes;
+  bool own = false;
+  EXPECT_TRUE(
+      (grpc::GenericSerialize<grpc::ProtoBufferWriter, pb::Message>(request, &bytes, &own).ok()));
+  call->Write(bytes, nullptr);
+  next();
+  grpc::ByteBuffer received;
+  call->Read(&received, nullptr);
+  if (next()) {
+    grpc::reflection::v1alpha::ServerReflectionResponse response;
+    EXPECT_TRUE((
+        grpc::GenericDeserialize<grpc::ProtoBufferReader, pb::Message>(&received, &response).ok()));
+    answer = response.ShortDebugString();
+    call->WritesDone(nullptr);
+    next();
+  }
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  next();
+  return status;
+}
+
+TEST(Sonded, ReflectsForViewersOnly) {
+  std::string answer;
+
+  EXPECT_EQ(ask_reflection("", answer).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(answer, "");
+  EXPECT_TRUE(ask_reflection("viewer", answer).ok());
+  EXPECT_THAT(answer, HasSubstr("sonde.v1.SessionService"));
 }
 
 TEST(Sonded, WritesEveryDecisionIntoTheAuditLog) {
