@@ -32,7 +32,7 @@ constexpr uint64_t kAnalysed = kStop + 2;
 // The thread that follows processes, and everything it owns.
 class Inventory::Follower {
  public:
-  Follower(InventoryOptions options, base::Queue<InventoryEvent>& events)
+  Follower(const InventoryOptions& options, base::Queue<InventoryEvent>& events)
       : events_(events), proc_(options.proc_directory), catalog_(options, counters_),
         stop_(eventfd(0, EFD_CLOEXEC)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     if (!options.use_tracepoints) {
@@ -220,7 +220,7 @@ base::Result<std::unique_ptr<Inventory>>
 Inventory::start(InventoryOptions options, base::Queue<InventoryEvent>& events) {
   std::unique_ptr<Inventory> inventory(new Inventory);
   options.request = merged(std::move(options.request), live_check_facts());
-  inventory->follower_ = std::make_unique<Follower>(std::move(options), events);
+  inventory->follower_ = std::make_unique<Follower>(options, events);
   TRY(inventory->follower_->start());
   return inventory;
 }

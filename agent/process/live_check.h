@@ -24,8 +24,8 @@ FactRequest merged(FactRequest request, const FactRequest& more);
 //  - runtime.allgs is found by what it must hold: goroutine 1 first, all with identities of their
 //  own (runtime.g.goid).
 // LAYOUT_CONFLICT when one does not hold, LAYOUT_MISSING when facts are missing, PROCESS_GONE when
-// it ended meanwhile. A program that has just been started is waited for, kLiveCheckPatienceMs at
-// most. Takes about 5 ms. Any thread.
+// it ended meanwhile. A program that has just been started is waited for,
+// kLiveCheckPatienceAtStartMs at most. Takes about 1 ms. Any thread.
 base::Result<void> check_live(const GoProcess& process);
 
 } // namespace agent::process
