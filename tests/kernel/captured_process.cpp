@@ -114,7 +114,9 @@ base::Result<> CapturedProcess::attach(const std::string& path, const CaptureOpt
       probe::LiveCheck{});
   TRY(kernel_->load());
   reader_ = TRY(event::RecordReader::open(
-      ring.get(), clock_, [this](const event::HttpExchange& exchange) { exchanges_.push_back(exchange); }));
+      ring.get(), clock_, [this, sink = options.sink](const event::HttpExchange& exchange) {
+        sink ? sink(exchange) : exchanges_.push_back(exchange);
+      }));
   TRY(kernel_->verify(process, plan_));
   TRY(kernel_->set_process(pid(), plan_.config));
   links_.push_back(TRY(kernel_->attach(pid(), plan_.sites)));

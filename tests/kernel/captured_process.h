@@ -25,6 +25,8 @@ struct CaptureOptions {
   bool hop_key = false;
   std::chrono::milliseconds lease = std::chrono::minutes(5);
   std::vector<std::string> arguments{"-quiet"};
+  // Instead of keeping the exchanges: they are too many.
+  std::function<void(const agent::event::HttpExchange&)> sink;
 };
 
 class CapturedProcess {
@@ -39,7 +41,7 @@ public:
   const std::vector<agent::event::HttpExchange>& exchanges() const { return exchanges_; }
   void clear() { exchanges_.clear(); }
   // Takes what the ring holds.
-  void poll() { reader_->poll(std::chrono::milliseconds(0)); }
+  void poll(std::chrono::milliseconds timeout = {}) { reader_->poll(timeout); }
 
   agent::probe::KernelUse use() const { return kernel_->use(); }
   agent::event::StitcherCounts counts() const { return reader_->counts(); }
