@@ -61,8 +61,8 @@ base::Result<std::unique_ptr<Agent>> Agent::start(
 Agent::Agent(Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy)
     : config_(std::move(config)), features_(probe::detect_kernel_features()),
       host_(describe_host(config_, features_)), identity_(std::move(identity)),
-      exporter_(std::make_unique<exporter::Exporter>()), inventory_events_(kProbeCommandsMax),
-      link_events_(kLinkEventsMax) {
+      exporter_(std::make_unique<exporter::Exporter>(config_.state_dir)),
+      inventory_events_(kProbeCommandsMax), link_events_(kLinkEventsMax) {
   link_ = std::make_unique<link::Link>(
       link::Options{config_.servers}, *identity_, link_sources(), link_events_, clock_);
   event_thread_ = std::make_unique<EventThread>(

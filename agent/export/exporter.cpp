@@ -2,6 +2,7 @@
 
 #include "agent/export/limits.h"
 #include "agent/export/message.h"
+#include "agent/export/overflow_file.h"
 #include "agent/telemetry/limits.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -28,7 +30,8 @@ constexpr const char* kMethod = "/sonde.v1.AgentResultsService/Upload";
 
 struct Entry {
   std::string session_id;
-  grpc::ByteBuffer message;
+  grpc::ByteBuffer message; // empty when it lies in the overflow file
+  std::optional<OverflowFile::Extent> overflow;
   size_t bytes = 0;
   uint32_t spans = 0;
   std::map<std::string, uint64_t> losses;
@@ -53,6 +56,7 @@ class Exporter::Spool : public std::enable_shared_from_this<Exporter::Spool> {
  public:
   class Stream;
 
+  explicit Spool(std::filesystem::path overflow_folder) : overflow_(std::move(overflow_folder)) {}
   void start() {
     timer_ = std::jthread([this] { run_timer(); });
   }
@@ -66,7 +70,10 @@ class Exporter::Spool : public std::enable_shared_from_this<Exporter::Spool> {
   void run_timer();
   Clock::time_point next_deadline_locked() const;
   void enqueue_locked(telemetry::SessionBatch batch);
+  void store_locked(uint64_t number, Entry entry);
   void make_room_locked(size_t bytes);
+  void drop_locked(std::map<uint64_t, Entry>::iterator entry);
+  void forget_locked(std::map<uint64_t, Entry>::iterator entry);
   void open_locked();
   void pump_locked();
   void send_orphan_losses_locked();
@@ -92,7 +99,8 @@ class Exporter::Spool : public std::enable_shared_from_this<Exporter::Spool> {
       orphan_losses_; // by session: no batch has them
   Clock::time_point orphans_since_;
   uint64_t next_batch_ = 1;
-  size_t bytes_ = 0;
+  size_t bytes_ = 0; // of those in memory
+  OverflowFile overflow_;
   size_t in_flight_ = 0;
   bool writing_ = false;
   bool broken_ = false;    // the stream takes nothing more
@@ -198,25 +206,48 @@ void Exporter::Spool::enqueue_locked(telemetry::SessionBatch batch) {
   const uint64_t number = next_batch_++;
   entry.message = encode_upload(boot_id_, number, batch);
   entry.bytes = entry.message.Length();
-  make_room_locked(entry.bytes);
-  bytes_ += entry.bytes;
+  store_locked(number, std::move(entry));
+}
+
+void Exporter::Spool::store_locked(uint64_t number, Entry entry) {
+  if (bytes_ + entry.bytes > kSpoolBytesMax) entry.overflow = overflow_.put(entry.message);
+  if (entry.overflow) {
+    entry.message.Clear();
+  } else {
+    make_room_locked(entry.bytes);
+    bytes_ += entry.bytes;
+  }
   entries_.emplace(number, std::move(entry));
 }
 
-// The oldest goes first: what is newest helps whoever looks now. Its losses stay on the books.
+// The oldest goes first: what is newest helps whoever looks now. Not what was sent: it may be
+// durable already, and would be counted as lost and as found.
 void Exporter::Spool::make_room_locked(size_t bytes) {
-  while (!entries_.empty() && bytes_ + bytes > kSpoolBytesMax) {
-    const auto oldest = entries_.begin();
-    Entry& entry = oldest->second;
-    if (orphan_losses_.empty()) orphans_since_ = Clock::now();
-    auto& losses = orphan_losses_[entry.session_id];
-    for (const auto& [reason, count] : entry.losses) add(losses, reason, count);
-    if (entry.spans != 0) add(losses, "SPOOL_FULL", entry.spans);
-    stats_.lost["SPOOL_FULL"] += entry.spans;
-    bytes_ -= entry.bytes;
-    if (entry.sent) --in_flight_;
-    entries_.erase(oldest);
+  auto entry = entries_.begin();
+  while (entry != entries_.end() && bytes_ + bytes > kSpoolBytesMax) {
+    const auto next = std::next(entry);
+    if (!entry->second.sent && !entry->second.overflow) drop_locked(entry);
+    entry = next;
   }
+}
+
+// Its losses stay on the books.
+void Exporter::Spool::drop_locked(std::map<uint64_t, Entry>::iterator entry) {
+  const Entry& dropped = entry->second;
+  if (orphan_losses_.empty()) orphans_since_ = Clock::now();
+  auto& losses = orphan_losses_[dropped.session_id];
+  for (const auto& [reason, count] : dropped.losses) add(losses, reason, count);
+  if (dropped.spans != 0) add(losses, "SPOOL_FULL", dropped.spans);
+  stats_.lost["SPOOL_FULL"] += dropped.spans;
+  forget_locked(entry);
+}
+
+void Exporter::Spool::forget_locked(std::map<uint64_t, Entry>::iterator entry) {
+  if (entry->second.overflow)
+    overflow_.release(*entry->second.overflow);
+  else
+    bytes_ -= entry->second.bytes;
+  entries_.erase(entry);
 }
 
 void Exporter::Spool::open_locked() {
@@ -238,12 +269,18 @@ void Exporter::Spool::pump_locked() {
   const auto next = std::find_if(
       entries_.begin(), entries_.end(), [](const auto& entry) { return !entry.second.sent; });
   if (next == entries_.end()) return;
+  auto message = next->second.message;
+  if (next->second.overflow) {
+    auto read = overflow_.get(*next->second.overflow);
+    if (!read) return drop_locked(next); // the disk has failed
+    message = *std::move(read);
+  }
   next->second.sent = true;
   ++in_flight_;
   ++stats_.batches_sent;
   writing_ = true;
   last_activity_ = Clock::now();
-  stream_->write(next->second.message);
+  stream_->write(std::move(message));
 }
 
 void Exporter::Spool::on_write_done(bool ok) {
@@ -279,8 +316,7 @@ void Exporter::Spool::on_answer(const UploadResponse& answer) {
   } else {
     add(stats_.lost, answer.reason().empty() ? "REFUSED" : answer.reason(), entry.spans);
   }
-  bytes_ -= entry.bytes;
-  entries_.erase(found);
+  forget_locked(found);
   pump_locked();
   if (entries_.empty()) changed_.notify_all();
 }
@@ -372,12 +408,15 @@ ExporterStats Exporter::Spool::stats() const {
   std::lock_guard lock(mutex_);
   ExporterStats result = stats_;
   result.spool_batches = entries_.size();
-  result.spool_bytes = bytes_;
+  result.spool_bytes = bytes_ + overflow_.bytes();
   result.connected = stream_ && !broken_;
   return result;
 }
 
-Exporter::Exporter() : spool_(std::make_shared<Spool>()) { spool_->start(); }
+Exporter::Exporter(std::filesystem::path overflow_folder)
+    : spool_(std::make_shared<Spool>(std::move(overflow_folder))) {
+  spool_->start();
+}
 Exporter::~Exporter() { spool_->stop(); }
 
 void Exporter::set_channel(std::shared_ptr<grpc::Channel> channel) {

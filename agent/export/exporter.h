@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,7 +24,7 @@ struct ExporterStats {
   uint64_t batches_duplicate = 0;
   uint64_t spans_accepted = 0;
   uint64_t spool_batches = 0; // now
-  uint64_t spool_bytes = 0;   // now
+  uint64_t spool_bytes = 0;   // now, in memory and in the overflow file
   bool connected = false;     // the Upload stream is open
   // Spans that will never arrive, by reason: SPOOL_FULL, SESSION_NOT_ASSIGNED, ….
   std::map<std::string, uint64_t> lost;
@@ -33,7 +34,8 @@ struct ExporterStats {
 // stream with the first batch and closes it when it has been idle for a while.
 class Exporter {
  public:
-  Exporter();
+  // `overflow_folder` takes what does not fit in memory, in a file without a name; empty for none.
+  explicit Exporter(std::filesystem::path overflow_folder = {});
   // Drops what was not answered; drain() first.
   ~Exporter();
 

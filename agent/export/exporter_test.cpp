@@ -244,6 +244,26 @@ TEST(Exporter, AFullSpoolDropsTheOldestAndTellsTheSession) {
   EXPECT_EQ(losses["RING_FULL"], 7u);
 }
 
+TEST(Exporter, WhatDoesNotFitInMemoryWaitsInAFileAndArrivesInOrder) {
+  Exporter exporter(testing::TempDir());
+  const size_t batch_bytes = 1'000'000;
+  const size_t batches = 3 * kSpoolBytesMax / batch_bytes;
+  for (size_t i = 0; i < batches; ++i) exporter.submit(batch_of("s1", 1, batch_bytes));
+  EXPECT_GT(exporter.stats().spool_bytes, 2 * kSpoolBytesMax);
+
+  Server server(accept);
+  exporter.set_channel(server.channel());
+
+  ASSERT_TRUE(exporter.drain(std::chrono::seconds(20)));
+  const auto requests = server.requests();
+  ASSERT_EQ(requests.size(), batches);
+  for (size_t i = 1; i < batches; ++i) EXPECT_EQ(requests[i].batch(), requests[i - 1].batch() + 1);
+  EXPECT_GT(requests.back().ByteSizeLong(), batch_bytes);
+  EXPECT_EQ(exporter.stats().spans_accepted, batches);
+  EXPECT_EQ(exporter.stats().spool_bytes, 0u);
+  EXPECT_TRUE(exporter.stats().lost.empty());
+}
+
 TEST(Exporter, ABrokenControlPlaneIsNotHammered) {
   Server server([](const UploadRequest&) { return std::nullopt; });
   auto channel = server.channel();

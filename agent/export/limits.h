@@ -3,11 +3,15 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 namespace agent::exporter {
 
-// Batches that no answer has come for yet. What is older is dropped and counted as SPOOL_FULL.
-constexpr size_t kSpoolBytesMax = 12 * 1024 * 1024;
+// Batches that no answer has come for yet, in memory. What does not fit goes to the overflow file;
+// when that is full too, the oldest that was not sent is dropped and counted as SPOOL_FULL.
+constexpr size_t kSpoolBytesMax = 6 * 1024 * 1024;
+// Some 400,000 spans: a control plane that is away or slow for half a minute at full speed.
+constexpr uint64_t kOverflowBytesMax = 256 * 1024 * 1024;
 // Sent and unanswered: enough for the longest commit of the control plane, so that the stream never
 // waits.
 constexpr size_t kInFlightBatchesMax = 64;
