@@ -59,6 +59,7 @@ class Child {
  public:
   explicit Child(std::vector<std::string> environment) {
     std::vector<char*> variables;
+    variables.reserve(environment.size() + 1);
     for (std::string& variable : environment) variables.push_back(variable.data());
     variables.push_back(nullptr);
     int ready[2];
