@@ -19,7 +19,7 @@ using sonde::v1::ConnectRequest;
 using sonde::v1::ConnectResponse;
 using std::chrono::milliseconds;
 
-template <class Predicate> bool eventually(Predicate predicate, milliseconds within = 5s) {
+template <class Predicate> bool eventually(Predicate predicate, milliseconds within = 30s) {
   auto deadline = std::chrono::steady_clock::now() + within;
   while (!predicate()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
@@ -238,7 +238,7 @@ class LinkTest : public testing::Test {
             {{"a:1", "b:2"}}, [] { return nullptr; }, {.hello = [] { return sonde::v1::Hello(); }},
             events, clock, network.dial()) {}
   template <class What> What next() {
-    auto event = events.pop_for(5s);
+    auto event = events.pop_for(30s);
     EXPECT_TRUE(event && std::holds_alternative<What>(event->what));
     return event ? std::get<What>(event->what) : What();
   }

@@ -198,6 +198,10 @@ bool AgentSession::write_delta_locked(Reports& reports) {
     add_lease_locked(assignment, delta.add_leases());
     reports.push_back({key.name, status_of(AssignmentStatus::SENT)});
   }
+  // What the agent let go by itself is not there to be removed.
+  std::erase_if(slots_, [&](const auto& entry) {
+    return entry.second.expired && !desired_->contains(entry.first);
+  });
   for (auto& [key, slot] : slots_) {
     if (slot.removing || desired_->contains(key)) continue;
     slot.removing = true;

@@ -130,6 +130,20 @@ TEST_F(Session, WhatTheAgentLetGoComesAgainWithTheNextLeases) {
   EXPECT_EQ(agent.sent.back().delta().assignments(0).key().name(), "s1");
 }
 
+TEST_F(Session, WhatTheAgentLetGoIsNotRemovedAgain) {
+  agent.say_hello();
+  set_desired({{"s1", "v1"}});
+  agent.finish_all_writes();
+  size_t before = agent.sent.size();
+  agent.ack(0, "s1", "v1", AssignmentStatus::EXPIRED);
+
+  set_desired({});
+
+  EXPECT_EQ(agent.sent.size(), before);
+  EXPECT_EQ(agent.session->assignments_tracked(), 0u);
+  EXPECT_EQ(listener.history("s1").back(), AssignmentStatus::EXPIRED);
+}
+
 TEST_F(Session, LeasesNeverGoBeyondTheEndOfTheSession) {
   agent.say_hello();
   agent.session->set_desired(desired({{"s1", "v1"}}, clock.wall_time() + 12s));

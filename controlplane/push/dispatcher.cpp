@@ -141,7 +141,7 @@ bool Dispatcher::perform(const Work& work) {
   // A stream that ended before its row was written was reported as ended too early.
   for (const auto& session : work.greetings)
     if (session->is_closed()) ended_(*session);
-  end_the_expelled(work);
+  if (!end_the_expelled(work)) return false;
   encode_assignments();
   for (const auto& [agent_id, known] : agents_)
     if (auto session = fleet_.find(agent_id)) session->set_desired(desired_state(known));
@@ -220,18 +220,24 @@ Result<> Dispatcher::read_assignees(Transaction& tx) {
   return {};
 }
 
-// Everything an expelled agent has open here ends now; it is not let in again.
-void Dispatcher::end_the_expelled(const Work& work) {
-  if (work.agents.empty()) return;
+// Everything an expelled agent has open here ends now; it is not let in again. False when the store
+// did not say: a ban must not be missed.
+bool Dispatcher::end_the_expelled(const Work& work) {
+  if (work.agents.empty()) return true;
+  bool all_known = true;
   std::set<std::string> here = streams_.agents();
   for (const std::string& agent_id : work.agents) {
     if (!here.contains(agent_id)) continue;
     auto standing =
         pool_.transaction([&](Transaction& tx) { return store::find_standing(tx, agent_id); });
-    if (!standing) continue;
+    if (!standing) {
+      all_known = all_known && standing.error().reason == "AGENT_NOT_FOUND";
+      continue;
+    }
     if (*standing == store::Standing::kEvicted || *standing == store::Standing::kBanned)
       streams_.end(agent_id, expulsion(*standing));
   }
+  return all_known;
 }
 
 void Dispatcher::encode_assignments() {

@@ -75,7 +75,7 @@ class Dispatcher {
   base::Result<bool> assign_latecomers(store::Transaction& tx);
   base::Result<> read_assignees(store::Transaction& tx);
   void forget_the_gone();
-  void end_the_expelled(const Work& work);
+  bool end_the_expelled(const Work& work);
   void encode_assignments();
   std::shared_ptr<const DesiredState> desired_state(const Known& agent) const;
 

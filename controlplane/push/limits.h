@@ -22,7 +22,7 @@ inline constexpr std::chrono::seconds kWriteTimeout{15};
 // The first message has to be a Hello, and soon.
 inline constexpr std::chrono::seconds kHelloTimeout{10};
 // A stream without any message from the agent for so long is dead, whatever TCP says.
-inline constexpr std::chrono::seconds kSilenceMax{90};
+inline constexpr std::chrono::seconds kSilenceMax{45};
 // A delta that is not acknowledged for so long makes its assignments STALE.
 inline constexpr std::chrono::seconds kStaleAfter{10};
 
