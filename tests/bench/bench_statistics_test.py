@@ -26,6 +26,9 @@ def test_a_drift_that_all_modes_share_cancels():
 def test_a_noisy_run_is_void_and_says_so():
     assert not statistics.noise(rows(noise=0.1))[1]
     assert statistics.noise(rows(noise=2.0))[1]
+    biased = [{**row, "serviceCpuMicrosPerRequest": row["serviceCpuMicrosPerRequest"] + (row["mode"] == "untraced-again")}
+              for row in rows()]
+    assert statistics.noise(biased)[1]
     assert "VOID" in statistics.table(rows(noise=2.0))
     assert "VOID" not in statistics.table(rows())
 

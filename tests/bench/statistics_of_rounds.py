@@ -48,9 +48,9 @@ def client_call(rows):
 
 
 def noise(rows):
-    """The interval of untraced-again minus untraced, and whether it is too wide to say anything."""
+    """The interval of untraced-again minus untraced, and whether it reaches too far from zero to say anything."""
     measured = difference(rows, "untraced-again", "serviceCpuMicrosPerRequest")
-    void = measured is None or measured[2] - measured[1] > NOISE_MICROS_MAX
+    void = measured is None or max(abs(measured[1]), abs(measured[2])) > NOISE_MICROS_MAX
     return measured, void
 
 
@@ -89,7 +89,7 @@ def table(rows):
     if calls:
         text += f"a traced client call adds {cell(calls)} µs of service CPU\n"
     if void:
-        text += f"VOID: the noise interval is wider than {NOISE_MICROS_MAX} µs; nothing above may be quoted. Use a quiet machine.\n"
+        text += f"VOID: two equal measurements differ by more than {NOISE_MICROS_MAX} µs; nothing above may be quoted. Use a quiet machine.\n"
     return text
 
 
