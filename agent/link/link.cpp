@@ -41,7 +41,7 @@ class Link::Worker {
   ~Worker() { stop(); }
 
   void start() {
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::jthread([this] { run(); });
   }
   void stop() {
     {
@@ -154,7 +154,7 @@ class Link::Worker {
   bool connected_ = false;
   Nanoseconds retry_after_{};
   std::string last_complaint_;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 void Link::Worker::run() {

@@ -47,7 +47,7 @@ Dispatcher::Dispatcher(
 Dispatcher::~Dispatcher() { stop(); }
 
 void Dispatcher::start() {
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::jthread([this] { run(); });
 }
 
 void Dispatcher::stop() {

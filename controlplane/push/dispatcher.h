@@ -100,7 +100,7 @@ class Dispatcher {
   std::optional<base::Nanoseconds> behind_since_; // boot time; work waits or is being done
   bool read_once_ = false;
   bool stopping_ = false;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace controlplane::push

@@ -180,7 +180,7 @@ TEST(AgentSessionThreads, MeetInOneSession) {
   sonde::v1::ConnectRequest hello;
   hello.mutable_hello()->set_hostname("host");
   session->received(hello.SerializeAsString());
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   auto repeat = [&](auto act) {
     threads.emplace_back([act] {
       for (int i = 0; i < 500; ++i) act(i);
@@ -199,14 +199,14 @@ TEST(AgentSessionThreads, MeetInOneSession) {
     session->take_health();
   });
   std::atomic<bool> done = false;
-  std::thread network([&] {
+  std::jthread network([&] {
     for (int written = 0; !done;)
       if (stream.writes > written) {
         ++written;
         session->written(true);
       }
   });
-  for (std::thread& thread : threads) thread.join();
+  for (std::jthread& thread : threads) thread.join();
   done = true;
   network.join();
   session->end(base::unavailable("SHUTTING_DOWN", ""));

@@ -31,7 +31,7 @@ Recorder::Recorder(
 Recorder::~Recorder() { stop(); }
 
 void Recorder::start() {
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::jthread([this] { run(); });
 }
 
 void Recorder::stop() {

@@ -73,7 +73,7 @@ class Recorder {
   std::condition_variable changed_;
   Pending pending_;
   bool stopping_ = false;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace controlplane::push

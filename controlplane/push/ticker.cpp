@@ -5,7 +5,7 @@
 namespace controlplane::push {
 
 void Ticker::start() {
-  thread_ = std::thread([this] {
+  thread_ = std::jthread([this] {
     std::unique_lock lock(mutex_);
     while (!stop_.wait_for(lock, kTickInterval, [&] { return stopping_; })) {
       lock.unlock();

@@ -43,7 +43,7 @@ class Ticker {
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;
-  std::thread thread_; // last: it uses the rest
+  std::jthread thread_; // last: it uses the rest
 };
 
 } // namespace controlplane::push

@@ -6,7 +6,7 @@
 namespace controlplane::push {
 
 void Transitions::start() {
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::jthread([this] { run(); });
 }
 
 void Transitions::stop() {

@@ -210,7 +210,7 @@ class SimpleAgent {
   std::string last_end_;
   base::Queue<agent::link::Event> events_;
   agent::link::Link link_;
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 } // namespace link_fixture
