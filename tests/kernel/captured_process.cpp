@@ -43,11 +43,12 @@ private:
 };
 
 // Where the executable lies in memory, less where it wanted to lie.
-uint64_t load_bias_of(pid_t pid, const process::BinaryInfo& binary) {
+uint64_t load_bias_of(pid_t pid, const std::string& path, const process::BinaryInfo& binary) {
   if (!binary.pie) return 0;
   std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
   std::string line;
-  std::getline(maps, line);
+  while (std::getline(maps, line) && !line.ends_with(path)) {
+  }
   return std::stoull(line.substr(0, line.find('-')), nullptr, 16) - binary.segments.front().address;
 }
 
@@ -98,7 +99,7 @@ base::Result<> CapturedProcess::attach(const std::string& path, const CaptureOpt
   process.process.key.pid = pid();
   process.process.key.start_ticks = start_ticks_of(program_.pid());
   process.process.executable = path;
-  process.process.load_bias = load_bias_of(program_.pid(), *process.binary);
+  process.process.load_bias = load_bias_of(program_.pid(), path, *process.binary);
   plan_ = plan::make_plan(process, one_session(options, clock_.boot_time() + options.lease), {}, {});
   for (const auto& outcome : plan_.outcomes)
     if (outcome.state != sonde::v1::AssignmentStatus::ACTIVE)
@@ -130,9 +131,9 @@ base::Result<> CapturedProcess::configure(const std::function<void(process_confi
 
 const std::vector<event::HttpExchange>& CapturedProcess::wait_for(size_t count) {
   using namespace std::chrono_literals;
-  const auto deadline = std::chrono::steady_clock::now() + 5s;
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
   while (exchanges_.size() < count && std::chrono::steady_clock::now() < deadline) reader_->poll(5ms);
-  reader_->poll(20ms);
+  reader_->poll(50ms);
   return exchanges_;
 }
 

@@ -35,7 +35,7 @@ public:
       const std::string& path, const CaptureOptions& options = {});
   ~CapturedProcess();
 
-  // All exchanges so far, read until there are `count` of them or 5 s are over; and a little longer, to see any
+  // All exchanges so far, read until there are `count` of them or 20 s are over; and a little longer, to see any
   // that should not be there.
   const std::vector<agent::event::HttpExchange>& wait_for(size_t count);
   const std::vector<agent::event::HttpExchange>& exchanges() const { return exchanges_; }

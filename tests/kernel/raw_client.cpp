@@ -37,7 +37,7 @@ void RawClient::send(std::string_view bytes) {
 
 bool RawClient::wait_readable() {
   pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-  return ::poll(&ready, 1, 5000) == 1;
+  return ::poll(&ready, 1, 20'000) == 1;
 }
 
 std::string RawClient::read_until(std::string_view needle) {

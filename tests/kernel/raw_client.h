@@ -17,7 +17,7 @@ public:
   uint16_t local_port() const;
 
   void send(std::string_view bytes);
-  // Reads until `needle` was seen, the stream ended or 5 s are over; returns all that was read by this call.
+  // Reads until `needle` was seen, the stream ended or 20 s are over; returns all that was read by this call.
   std::string read_until(std::string_view needle);
   std::string read_to_end();
   // One request on this connection and the whole of its answer, which must have a Content-Length.
