@@ -131,10 +131,12 @@ def test_a_restarted_agent_keeps_its_identity_and_its_sessions(fresh):
     agent.kill()
 
     fresh.start_agent()  # the join token in its directory is used up: it needs none
-    fresh.wait_active(session)
-    ask(server.address, "/fast")
 
-    settled_spans(fresh, session, 1)
+    # Until the new one has reported, the session shows what the old one said: ask until a span tells.
+    def traced_again():
+        ask(server.address, "/fast")
+        return int(fresh.session(session).get("summary", {}).get("spans", 0)) >= 1
+    stack.wait_until(traced_again, 30, "a span from the restarted agent")
     assert [found["id"] for found in fresh.agents()] == [identity]
 
 
