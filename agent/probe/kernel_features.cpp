@@ -91,10 +91,6 @@ KernelFeatures detect_kernel_features() {
   if (features.bpf && !features.uprobe_multi)
     features.limitations.emplace_back(
         "no uprobe_multi links (Linux 6.6): function probes are attached one by one");
-  features.stats = static_cast<bool>(base::Fd(bpf_enable_stats(BPF_STATS_RUN_TIME)));
-  if (features.bpf && !features.stats)
-    features.limitations.emplace_back(
-        "BPF statistics are not permitted: the cost of programs is estimated from their hits");
   return features;
 }
 

@@ -12,7 +12,6 @@ struct KernelFeatures {
   bool ring_buffer = false;      // 5.8
   bool uprobe_multi = false;     // 6.6
   bool uprobe_multi_pid = false; // 6.10: a restriction to a pid holds for all its threads
-  bool stats = false;            // BPF_ENABLE_STATS, with CAP_SYS_ADMIN
   std::string release;           // uname -r
   // Sentences for people: what is missing, and what it takes away.
   std::vector<std::string> limitations;

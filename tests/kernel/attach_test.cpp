@@ -5,7 +5,14 @@
 
 #include <gtest/gtest.h>
 
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
 #include <chrono>
+#include <iostream>
 
 namespace agent::probe {
 namespace {
@@ -46,6 +53,40 @@ TEST_F(AttachTest, LoadsEveryProgramWithinItsBoundsAndLeavesNothing) {
   EXPECT_TRUE(eventually(5s, [&] { return count_objects() == before; })) << count_objects();
   // 0.3 s at most on a quiet machine; the end-to-end tests hold the whole way against it.
   RecordProperty("unload_ms", static_cast<int>((std::chrono::steady_clock::now() - stop) / 1ms));
+}
+
+// Leaves this process (a forked one) nothing but these capabilities.
+bool keep_only(uint64_t capabilities) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> data{};
+  for (size_t i = 0; i < data.size(); ++i)
+    data[i].effective = data[i].permitted = static_cast<uint32_t>(capabilities >> (32 * i));
+  return syscall(SYS_capset, &header, data.data()) == 0;
+}
+
+constexpr uint64_t bit(int capability) { return uint64_t{1} << capability; }
+
+TEST_F(AttachTest, NeedsOnlyTheCapabilitiesThatTheHelpNames) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const uint64_t wanted =
+        bit(CAP_BPF) | bit(CAP_PERFMON) | bit(CAP_SYS_PTRACE) | bit(CAP_DAC_READ_SEARCH);
+    if (!keep_only(wanted)) _exit(3);
+    BpfKernel kernel(detect_kernel_features(), {}, {});
+    auto loaded = kernel.load();
+    if (!loaded) std::cerr << loaded.error().message << "\n";
+    const plan::FunctionSite site{plan::FunctionProgram::kPanic, "main", 0, 0x1000, 0, {}};
+    auto attached = loaded ? kernel.attach(static_cast<uint32_t>(getpid()), {&site, 1})
+                           : base::Result<Link>(loaded.error());
+    if (!attached) std::cerr << attached.error().message << "\n";
+    _exit(!loaded ? 1 : !attached ? 2 : 0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: loading, 2: attaching, 3: capset";
 }
 
 TEST_F(AttachTest, HoldsNothingWhileIdle) {
