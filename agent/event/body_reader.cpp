@@ -100,7 +100,8 @@ void BodyReader::see_control(char c) {
       line_is_empty_ = false;
     }
     break;
-  case ChunkState::kData: break;
+  case ChunkState::kData:
+    break;
   }
 }
 

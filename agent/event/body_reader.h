@@ -9,7 +9,7 @@
 namespace agent::event {
 
 class BodyReader {
-public:
+ public:
   BodyReader() = default;
   BodyReader(Framing framing, uint64_t content_length);
 
@@ -17,8 +17,8 @@ public:
   size_t see(std::string_view bytes);
   // The same of bytes that are known by their number alone.
   uint64_t skip(uint64_t bytes);
-  // Called with the last bytes of a chunk, when all before is accounted for: where chunk ends were not seen, a
-  // body is believed to end with the last chunk's bytes. True when these look like it.
+  // Called with the last bytes of a chunk, when all before is accounted for: where chunk ends were
+  // not seen, a body is believed to end with the last chunk's bytes. True when these look like it.
   bool looks_ended(std::string_view tail) const;
 
   bool complete() const { return complete_; }
@@ -31,7 +31,7 @@ public:
   uint64_t bytes() const { return exact() ? payload_bytes_ : wire_bytes_; }
   bool exact() const { return !lost_; }
 
-private:
+ private:
   enum class ChunkState : uint8_t { kSize, kExtension, kData, kDataEnd, kTrailer };
 
   size_t see_chunked(std::string_view bytes);
@@ -42,9 +42,9 @@ private:
   bool complete_ = true;
   bool lost_ = false;
   ChunkState state_ = ChunkState::kSize;
-  bool line_is_empty_ = true;    // of the trailer
+  bool line_is_empty_ = true; // of the trailer
   uint8_t size_digits_ = 0;
-  uint64_t remaining_ = 0;       // of the body, or of the chunk
+  uint64_t remaining_ = 0; // of the body, or of the chunk
   uint64_t payload_bytes_ = 0;
   uint64_t wire_bytes_ = 0;
 };

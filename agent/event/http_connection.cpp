@@ -29,7 +29,8 @@ bool may_be_answer(std::string_view bytes) {
   return kBegin.starts_with(bytes.substr(0, kBegin.size()));
 }
 
-// What of a chunk lies behind the bytes that are known: one that was read alone comes again with its chunk.
+// What of a chunk lies behind the bytes that are known: one that was read alone comes again with
+// its chunk.
 struct NewBytes {
   std::string_view beginning;
   uint64_t unseen = 0;
@@ -103,7 +104,8 @@ void HttpConnection::begin_at(const Chunk& chunk) {
   start_ = chunk.start;
   start_is_fresh_ = true;
   // A client begins nothing before it is done with what was; requests to a server may be pipelined.
-  const bool follows = side_ == Side::kServer && request_.seen && request_.state == Direction::State::kHead &&
+  const bool follows = side_ == Side::kServer && request_.seen &&
+                       request_.state == Direction::State::kHead &&
                        chunk.stream_offset <= request_.next_offset;
   while (!open_.empty() && (open_.front().doubtful || open_.front().complete)) finish_front();
   if (follows) return;
@@ -118,7 +120,8 @@ void HttpConnection::begin_at(const Chunk& chunk) {
   answer_.next_offset = chunk.other_offset;
 }
 
-// --- the request ----------------------------------------------------------------------------------------
+// --- the request
+// ----------------------------------------------------------------------------------------
 
 void HttpConnection::see_request(std::string_view bytes, const Chunk& chunk) {
   while (!bytes.empty()) {
@@ -157,7 +160,8 @@ void HttpConnection::note_request_body() {
   }
   if (!request_.body.complete()) return;
   request_.state = Direction::State::kHead;
-  if (!open_.empty() && open_.front().complete && open_.front().serial == request_.owner && !peer_closed_)
+  if (!open_.empty() && open_.front().complete && open_.front().serial == request_.owner &&
+      !peer_closed_)
     finish_front();
 }
 
@@ -186,13 +190,15 @@ size_t HttpConnection::see_request_head(std::string_view bytes, const Chunk& chu
     }
     return bytes.size();
   }
-  ++(result == ParseResult::kMalformed ? host_.counts().heads_malformed : host_.counts().heads_truncated);
+  ++(result == ParseResult::kMalformed ? host_.counts().heads_malformed
+                                       : host_.counts().heads_truncated);
   request_.head.clear();
   request_.state = Direction::State::kLost;
   return bytes.size();
 }
 
-void HttpConnection::begin_exchange(const RequestHead& head, const Chunk& chunk, uint64_t first_byte_ns) {
+void HttpConnection::begin_exchange(
+    const RequestHead& head, const Chunk& chunk, uint64_t first_byte_ns) {
   if (open_.size() >= kPipelinedRequestsMax) {
     ++host_.counts().exchanges_evicted;
     request_.state = Direction::State::kLost;
@@ -214,8 +220,10 @@ void HttpConnection::begin_exchange(const RequestHead& head, const Chunk& chunk,
   host_.resolve_context(exchange, head);
   request_.body = BodyReader(head.framing, head.content_length);
   request_.owner = open.serial;
-  request_.state = head.framing == Framing::kNone ? Direction::State::kHead : Direction::State::kBody;
-  if (open_.size() == 1 && answer_.state == Direction::State::kLost) answer_.state = Direction::State::kHead;
+  request_.state =
+      head.framing == Framing::kNone ? Direction::State::kHead : Direction::State::kBody;
+  if (open_.size() == 1 && answer_.state == Direction::State::kLost)
+    answer_.state = Direction::State::kHead;
 }
 
 void HttpConnection::use_start(HttpExchange& exchange) {
@@ -234,7 +242,8 @@ void HttpConnection::use_start(HttpExchange& exchange) {
   start_is_fresh_ = false;
 }
 
-// --- the answer -----------------------------------------------------------------------------------------
+// --- the answer
+// -----------------------------------------------------------------------------------------
 
 void HttpConnection::see_answer(std::string_view bytes, const Chunk& chunk) {
   while (!bytes.empty() && !open_.empty()) {
@@ -263,7 +272,8 @@ void HttpConnection::skip_answer(uint64_t bytes, uint64_t time_ns) {
     if (open_.empty()) return;
   }
   if (answer_.state != Direction::State::kHead) return;
-  // The rest of a head is not to be seen. Its first line is enough for the status; the end has to be guessed.
+  // The rest of a head is not to be seen. Its first line is enough for the status; the end has to
+  // be guessed.
   ResponseHead head;
   if (parse_status_line(answer_.head, head) && head.status >= 200) {
     Open& open = open_.front();
@@ -312,7 +322,8 @@ size_t HttpConnection::see_answer_head(std::string_view bytes, const Chunk& chun
   // Not HTTP: the handler took the connection over.
   Open& open = open_.front();
   open.value.outcome = side_ == Side::kServer ? Outcome::kHijack : Outcome::kReset;
-  open.value.error = side_ == Side::kServer ? "hijacked: the answer is not HTTP" : "malformed answer";
+  open.value.error =
+      side_ == Side::kServer ? "hijacked: the answer is not HTTP" : "malformed answer";
   open.value.end_ns = chunk.time_ns;
   finish_front();
   request_.state = answer_.state = Direction::State::kTunnel;
@@ -354,7 +365,8 @@ void HttpConnection::end_answer() {
   Open& open = open_.front();
   open.complete = true;
   answer_.state = Direction::State::kHead;
-  const bool body_follows = request_.state == Direction::State::kBody && request_.owner == open.serial;
+  const bool body_follows =
+      request_.state == Direction::State::kBody && request_.owner == open.serial;
   // A peer that left may still refuse the answer, and a body may still be read: both are told soon.
   if (body_follows || peer_closed_)
     settle_at(open.value.end_ns + kSettleNs);
@@ -369,7 +381,8 @@ void HttpConnection::check_answer_end(std::string_view tail, uint64_t time_ns) {
   if (open_.front().doubtful) settle_at(time_ns + kSettleNs);
 }
 
-// --- the end --------------------------------------------------------------------------------------------
+// --- the end
+// --------------------------------------------------------------------------------------------
 
 void HttpConnection::on_end(const Chunk& chunk) {
   if (chunk.error != 0) {
@@ -388,7 +401,9 @@ void HttpConnection::on_state(const SocketState& state) {
   if (state.error != 0 && error_ == 0) error_ = state.error;
   process_exited_ |= state.process_exiting;
   switch (state.new_state) {
-  case kTcpCloseWait: peer_closed_ |= !local_closed_; break;
+  case kTcpCloseWait:
+    peer_closed_ |= !local_closed_;
+    break;
   case kTcpFinWait1:
     local_closed_ |= !peer_closed_;
     end_connection(state.time_ns);
@@ -398,7 +413,8 @@ void HttpConnection::on_state(const SocketState& state) {
     end_connection(state.time_ns);
     closed_ = true;
     break;
-  default: break;
+  default:
+    break;
   }
 }
 
@@ -444,7 +460,8 @@ void HttpConnection::fail_server(Open& open, uint64_t time_ns) {
     exchange.error = "the process ended";
   } else if (peer_left) {
     exchange.outcome = Outcome::kDisconnect;
-    exchange.error = error_ != 0 ? "connection reset by the client" : "the client closed the connection";
+    exchange.error =
+        error_ != 0 ? "connection reset by the client" : "the client closed the connection";
   } else if (open.answered) {
     exchange.outcome = Outcome::kAbort;
     exchange.error = "the answer is shorter than it said";
@@ -489,13 +506,12 @@ void HttpConnection::fail_client(Open& open) {
                                      : "closed before the answer";
   } else {
     exchange.outcome = Outcome::kReset;
-    exchange.error = error_ != 0 ? "connection reset by the server" : "the server closed the connection";
+    exchange.error =
+        error_ != 0 ? "connection reset by the server" : "the server closed the connection";
   }
 }
 
-void HttpConnection::settle_at(uint64_t time_ns) {
-  settle_ns_ = std::max(settle_ns_, time_ns);
-}
+void HttpConnection::settle_at(uint64_t time_ns) { settle_ns_ = std::max(settle_ns_, time_ns); }
 
 void HttpConnection::settle(uint64_t now_ns) {
   if (settle_ns_ == 0 || now_ns < settle_ns_) return;

@@ -1,7 +1,8 @@
 // One connection: bytes of both directions come in as they went by, exchanges go out. Pure.
 //
-// It knows lengths, chunks, interim answers, pipelining and upgrades, and it survives what it was not shown: bodies are
-// not copied, requests that are not sampled leave gaps, and so do records that found the ring full.
+// It knows lengths, chunks, interim answers, pipelining and upgrades, and it survives what it was
+// not shown: bodies are not copied, requests that are not sampled leave gaps, and so do records
+// that found the ring full.
 #pragma once
 
 #include "agent/event/body_reader.h"
@@ -20,7 +21,7 @@ namespace agent::event {
 
 // What a connection needs from its surroundings; the stitcher is it.
 class ExchangeHost {
-public:
+ public:
   virtual ~ExchangeHost() = default;
   // An exchange begins: gives it its place in a trace.
   virtual void resolve_context(HttpExchange& exchange, const RequestHead& head) = 0;
@@ -31,7 +32,7 @@ public:
 
 // Not thread-safe.
 class HttpConnection {
-public:
+ public:
   HttpConnection(uint64_t socket_id, uint32_t tgid, Side side, ExchangeHost& host);
 
   void on_chunk(const Chunk& chunk);
@@ -54,28 +55,30 @@ public:
   // Something waits for settle().
   bool settling() const { return settle_ns_ != 0; }
   // The exchange whose answer is still to come, or on its way.
-  const HttpExchange* open_exchange() const { return open_.empty() ? nullptr : &open_.front().value; }
+  const HttpExchange* open_exchange() const {
+    return open_.empty() ? nullptr : &open_.front().value;
+  }
 
-private:
+ private:
   // One direction of the stream, read as a row of messages.
   struct Direction {
     enum class State : uint8_t { kHead, kBody, kLost, kTunnel };
     State state = State::kLost;
-    bool seen = false;        // next_offset is known
+    bool seen = false; // next_offset is known
     uint64_t next_offset = 0;
-    std::string head;         // of a head that came in several chunks
-    uint64_t head_ns = 0;     // its first byte
+    std::string head;     // of a head that came in several chunks
+    uint64_t head_ns = 0; // its first byte
     BodyReader body;
-    uint64_t owner = 0;       // serial of the exchange whose body it is
+    uint64_t owner = 0; // serial of the exchange whose body it is
   };
   struct Open {
     HttpExchange value;
     uint64_t serial = 0;
-    bool answered = false;  // the head of the final answer was read
-    bool complete = false;  // so was its last byte
-    bool doubtful = false;  // the end is a guess; more bytes would refute it
+    bool answered = false; // the head of the final answer was read
+    bool complete = false; // so was its last byte
+    bool doubtful = false; // the end is a guess; more bytes would refute it
     bool panicked = false;
-    bool failed = false;    // client: the connection ended first; the reason may follow
+    bool failed = false; // client: the connection ended first; the reason may follow
     std::string panic_message;
   };
 
@@ -112,7 +115,7 @@ private:
   ExchangeHost& host_;
   Direction request_;
   Direction answer_;
-  std::deque<Open> open_; // oldest first: answers come in this order
+  std::deque<Open> open_;  // oldest first: answers come in this order
   exchange_start start_{}; // of the newest START; pipelined requests share it
   bool start_is_fresh_ = false;
   uint64_t serial_ = 0;

@@ -1,4 +1,5 @@
-// What the socket said about one HTTP request: the value that passes from agent/event to agent/telemetry.
+// What the socket said about one HTTP request: the value that passes from agent/event to
+// agent/telemetry.
 #pragma once
 
 #include <array>
@@ -19,7 +20,7 @@ enum class Outcome : uint8_t {
   kTimeout,    // client: its deadline passed
   kCancel,     // client: it gave up before a deadline
   kRefused,    // client: no connection
-  kReset,      // client: the connection broke, or the peer closed it, before the whole answer was there
+  kReset, // client: the connection broke, or the peer closed it, before the whole answer was there
 };
 
 // Address of one end of the connection. IPv4 is kept as it is, not mapped into IPv6.
@@ -45,32 +46,34 @@ struct HttpExchange {
   std::array<uint8_t, 8> span_id{};
   std::array<uint8_t, 8> parent_span_id{}; // all zero: a root
   bool parent_is_remote = false;
-  uint8_t trace_flags = 0;     // of the incoming traceparent
-  std::string tracestate;      // incoming, as it was
-  uint64_t randomness = 0;     // 56 bits of the local root; the same for all its children
-  uint64_t threshold = 0;      // 56 bits; the kernel kept randomness >= threshold
+  uint8_t trace_flags = 0; // of the incoming traceparent
+  std::string tracestate;  // incoming, as it was
+  uint64_t randomness = 0; // 56 bits of the local root; the same for all its children
+  uint64_t threshold = 0;  // 56 bits; the kernel kept randomness >= threshold
 
-  std::string method;  // as on the wire
-  std::string target;  // request target, as on the wire
+  std::string method;        // as on the wire
+  std::string target;        // request target, as on the wire
   uint8_t version_minor = 1; // HTTP/1.<minor>
   std::string host;
   std::string user_agent;
   int status = 0; // 0: no answer
-  // Bytes behind the head, without chunk framing as long as all of it was seen (then exact is true), else with it.
+  // Bytes behind the head, without chunk framing as long as all of it was seen (then exact is
+  // true), else with it.
   uint64_t request_body_bytes = 0;
   uint64_t response_body_bytes = 0;
   bool request_body_exact = true;
   bool response_body_exact = true;
   Endpoint local;
   Endpoint peer;
-  // TCP stream positions where the request began, known to both ends (the hop key); valid when hop_key is true.
+  // TCP stream positions where the request began, known to both ends (the hop key); valid when
+  // hop_key is true.
   bool hop_key = false;
   uint32_t receive_position = 0;
   uint32_t send_position = 0;
   // Client: how often this was sent before, after a redirect or on a connection that broke.
   uint32_t resend_count = 0;
   std::string location; // client: where a redirect leads, as on the wire
-  std::string error;         // for people: the panic's message, "connection reset", …
+  std::string error;    // for people: the panic's message, "connection reset", …
 };
 
 } // namespace agent::event

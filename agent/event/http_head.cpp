@@ -42,7 +42,8 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-// Takes a line off `rest`, without its line end; false when there is no whole line. Go takes a bare LF too.
+// Takes a line off `rest`, without its line end; false when there is no whole line. Go takes a bare
+// LF too.
 bool take_line(std::string_view& rest, std::string_view& line) {
   const void* end = std::memchr(rest.data(), '\n', rest.size());
   if (!end) return false;
@@ -108,8 +109,7 @@ void use_transfer_encoding(std::string_view value, BodyFields& body) {
 }
 
 // Walks over the fields; kComplete when the empty line was reached.
-template <class OnField>
-ParseResult parse_fields(std::string_view& rest, OnField on_field) {
+template <class OnField> ParseResult parse_fields(std::string_view& rest, OnField on_field) {
   std::string_view line;
   bool is_first = true;
   while (take_line(rest, line)) {
@@ -156,7 +156,8 @@ struct RequestFields {
     case 17:
       if (equals(name, "transfer-encoding")) use_transfer_encoding(trim(value), body);
       break;
-    default: break;
+    default:
+      break;
     }
   }
 };
@@ -187,7 +188,8 @@ ParseResult parse_request_head(std::string_view bytes, RequestHead& head) {
     return result;
   head.bytes = bytes.size() - rest.size();
   if (fields.traceparents > 1) head.traceparent = {};
-  // A server that meets a broken length answers 400 and closes: nothing behind the head is a message.
+  // A server that meets a broken length answers 400 and closes: nothing behind the head is a
+  // message.
   if (fields.body.is_chunked && !fields.body.is_broken) {
     head.framing = Framing::kChunked;
   } else if (fields.body.has_length && !fields.body.is_broken && fields.body.length > 0) {

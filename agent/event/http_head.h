@@ -1,4 +1,5 @@
-// Heads of HTTP/1 messages, parsed in place: no copies, one pass, and strict where a lie would make a wrong span.
+// Heads of HTTP/1 messages, parsed in place: no copies, one pass, and strict where a lie would make
+// a wrong span.
 #pragma once
 
 #include <array>

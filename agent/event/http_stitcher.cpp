@@ -72,7 +72,8 @@ void HttpStitcher::take_state(const SocketState& state) {
 }
 
 void HttpStitcher::take_panic(const Panic& panic) {
-  if (Entry* entry = entry_of(servers_, {panic.tgid, panic.goid})) entry->connection.on_panic(panic);
+  if (Entry* entry = entry_of(servers_, {panic.tgid, panic.goid}))
+    entry->connection.on_panic(panic);
 }
 
 void HttpStitcher::take_call_error(const CallError& error) {
@@ -113,7 +114,8 @@ void HttpStitcher::forget_process(uint32_t tgid) {
   }
 }
 
-// --- connections ----------------------------------------------------------------------------------------
+// --- connections
+// ----------------------------------------------------------------------------------------
 
 HttpStitcher::Entry* HttpStitcher::find(uint64_t socket_id, uint32_t tgid) {
   auto found = connections_.find(socket_id);
@@ -161,7 +163,8 @@ void HttpStitcher::index(const HttpConnection& connection, uint64_t goid_before)
     auto entry = sockets.find({connection.tgid(), goid_before});
     if (entry != sockets.end() && entry->second == connection.socket_id()) sockets.erase(entry);
   }
-  if (connection.goid() != 0) sockets[{connection.tgid(), connection.goid()}] = connection.socket_id();
+  if (connection.goid() != 0)
+    sockets[{connection.tgid(), connection.goid()}] = connection.socket_id();
 }
 
 HttpStitcher::Entry* HttpStitcher::entry_of(const SocketOf& index, const Goroutine& goroutine) {
@@ -172,7 +175,8 @@ HttpStitcher::Entry* HttpStitcher::entry_of(const SocketOf& index, const Gorouti
   return found == connections_.end() ? nullptr : &*found->second;
 }
 
-// --- context --------------------------------------------------------------------------------------------
+// --- context
+// --------------------------------------------------------------------------------------------
 
 void HttpStitcher::resolve_context(HttpExchange& exchange, const RequestHead& head) {
   exchange.span_id = ids_.span_id();
@@ -208,8 +212,9 @@ const HttpExchange* HttpStitcher::find_parent(const HttpExchange& call) {
   return belongs_to(call, request) ? request : nullptr;
 }
 
-// Go does not tell when a goroutine began. One that lives on, a worker, must not be given to the request that its
-// starter happens to answer by now: it belongs to the one in which it was first seen.
+// Go does not tell when a goroutine began. One that lives on, a worker, must not be given to the
+// request that its starter happens to answer by now: it belongs to the one in which it was first
+// seen.
 bool HttpStitcher::belongs_to(const HttpExchange& call, const HttpExchange* parent) {
   if (call.goid == 0) return false;
   const Goroutine key{call.pid, call.goid};
@@ -225,10 +230,12 @@ bool HttpStitcher::belongs_to(const HttpExchange& call, const HttpExchange* pare
 }
 
 void HttpStitcher::expect_resend(const HttpExchange& call) {
-  const bool redirect = call.outcome == Outcome::kComplete && is_redirect(call.status) && !call.location.empty();
+  const bool redirect =
+      call.outcome == Outcome::kComplete && is_redirect(call.status) && !call.location.empty();
   if (call.goid == 0 || (!redirect && call.outcome != Outcome::kReset)) return;
   const Goroutine key{call.pid, call.goid};
-  const std::string_view target = redirect ? target_of(call.location) : std::string_view(call.target);
+  const std::string_view target =
+      redirect ? target_of(call.location) : std::string_view(call.target);
   if (resends_.insert_or_assign(key, Resend{std::string(target), call.resend_count + 1}).second)
     resends_by_age_.push_back(key);
   if (resends_by_age_.size() > kResendsMax) {
@@ -240,7 +247,8 @@ void HttpStitcher::expect_resend(const HttpExchange& call) {
 uint32_t HttpStitcher::resend_count(const HttpExchange& call) {
   auto found = resends_.find({call.pid, call.goid});
   if (found == resends_.end()) return 0;
-  const bool same = !found->second.target.empty() && std::string_view(call.target).ends_with(found->second.target);
+  const bool same = !found->second.target.empty() &&
+                    std::string_view(call.target).ends_with(found->second.target);
   const uint32_t count = same ? found->second.count : 0;
   resends_.erase(found);
   return count;

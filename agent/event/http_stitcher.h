@@ -1,4 +1,5 @@
-// Records in, HTTP exchanges out: which bytes belong to which request, and which request to which trace.
+// Records in, HTTP exchanges out: which bytes belong to which request, and which request to which
+// trace.
 #pragma once
 
 #include "agent/event/counts.h"
@@ -16,9 +17,10 @@
 
 namespace agent::event {
 
-// Pure but for its memory, which is bounded (limits.h). Not thread-safe: it belongs to the thread that reads the ring.
+// Pure but for its memory, which is bounded (limits.h). Not thread-safe: it belongs to the thread
+// that reads the ring.
 class HttpStitcher final : private ExchangeHost {
-public:
+ public:
   // Called for every exchange that is over, in the order of their ends on each connection.
   using Sink = std::function<void(const HttpExchange&)>;
 
@@ -27,15 +29,17 @@ public:
   ~HttpStitcher() override;
 
   void take(const Record& record);
-  // Time went by: ends exchanges that waited for silence. `now_ns` is CLOCK_BOOTTIME; all records before it are in.
+  // Time went by: ends exchanges that waited for silence. `now_ns` is CLOCK_BOOTTIME; all records
+  // before it are in.
   void advance(uint64_t now_ns);
-  // Forgets everything of a process: it ended or is not traced any more. Its open exchanges are given up.
+  // Forgets everything of a process: it ended or is not traced any more. Its open exchanges are
+  // given up.
   void forget_process(uint32_t tgid);
 
   const StitcherCounts& statistics() const { return counts_; }
   size_t connections() const { return connections_.size(); }
 
-private:
+ private:
   struct Goroutine {
     uint32_t tgid;
     uint64_t goid;

@@ -18,9 +18,10 @@ using testing::HasSubstr;
 constexpr uint32_t kPid = 77;
 constexpr uint64_t kGoid = 5;
 
-// A connection as the kernel would tell it: it numbers the bytes, cuts what is copied, and keeps the clock.
+// A connection as the kernel would tell it: it numbers the bytes, cuts what is copied, and keeps
+// the clock.
 class FakeSocket {
-public:
+ public:
   FakeSocket(HttpStitcher& stitcher, uint64_t id, Side side, uint64_t& now_ns)
       : stitcher_(stitcher), id_(id), side_(side), now_ns_(now_ns) {}
 
@@ -43,12 +44,17 @@ public:
   }
   void state(int new_state, int error = 0, bool exiting = false) {
     stitcher_.take(SocketState{
-        .time_ns = ++now_ns_, .socket_id = id_, .tgid = kPid, .process_exiting = exiting,
-        .old_state = 1, .new_state = new_state, .error = error});
+        .time_ns = ++now_ns_,
+        .socket_id = id_,
+        .tgid = kPid,
+        .process_exiting = exiting,
+        .old_state = 1,
+        .new_state = new_state,
+        .error = error});
   }
   exchange_start start{.goid = kGoid, .randomness = 0x12345678};
 
-private:
+ private:
   Chunk make(bool received, uint16_t flags) {
     Chunk chunk;
     chunk.time_ns = ++now_ns_;
@@ -68,7 +74,8 @@ private:
     chunk.start.first_byte_ns = chunk.time_ns;
     chunk.beginning = std::string_view(bytes).substr(0, seen);
     const size_t left = bytes.size() - chunk.beginning.size();
-    if (seen > 0) chunk.tail = std::string_view(bytes).substr(bytes.size() - std::min<size_t>(left, 64));
+    if (seen > 0)
+      chunk.tail = std::string_view(bytes).substr(bytes.size() - std::min<size_t>(left, 64));
     (received ? received_ : sent_) += bytes.size();
     stitcher_.take(chunk);
   }
@@ -87,14 +94,16 @@ std::string post(const std::string& target, const std::string& headers) {
   return "POST " + target + " HTTP/1.1\r\nHost: shop\r\n" + headers + "\r\n";
 }
 std::string answer(int status, const std::string& body) {
-  return "HTTP/1.1 " + std::to_string(status) + " Text\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\n\r\n" + body;
+  return "HTTP/1.1 " + std::to_string(status) +
+         " Text\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 const std::string kChunkedHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 class StitcherTest : public testing::Test {
-protected:
-  FakeSocket socket(uint64_t id = 1, Side side = Side::kServer) { return {stitcher, id, side, now_ns}; }
+ protected:
+  FakeSocket socket(uint64_t id = 1, Side side = Side::kServer) {
+    return {stitcher, id, side, now_ns};
+  }
   void settle() { stitcher.advance(now_ns += 10'000'000'000); }
   const HttpExchange& only() {
     EXPECT_EQ(exchanges.size(), 1U);
@@ -103,7 +112,8 @@ protected:
   }
   uint64_t now_ns = 1'000'000'000;
   std::vector<HttpExchange> exchanges;
-  HttpStitcher stitcher{42, [this](const HttpExchange& exchange) { exchanges.push_back(exchange); }};
+  HttpStitcher stitcher{
+      42, [this](const HttpExchange& exchange) { exchanges.push_back(exchange); }};
 };
 
 TEST_F(StitcherTest, TellsAPlainExchangeAtTheLastByteOfItsAnswer) {
@@ -139,7 +149,8 @@ TEST_F(StitcherTest, JoinsTheByteThatWasReadAlone) {
 }
 
 TEST_F(StitcherTest, ReadsHeadsThatComeInPieces) {
-  const std::string head = get("/pieces", "X-Long: " + std::string(5000, 'l') + "\r\nUser-Agent: end\r\n");
+  const std::string head =
+      get("/pieces", "X-Long: " + std::string(5000, 'l') + "\r\nUser-Agent: end\r\n");
   for (size_t cut : {size_t{17}, size_t{100}, head.size() - 3, head.size() - 1}) {
     exchanges.clear();
     auto connection = socket(cut);
@@ -167,7 +178,8 @@ TEST_F(StitcherTest, CountsHeadsThatAreTooLongAndInventsNothing) {
 
 TEST_F(StitcherTest, SeparatesPipelinedRequestsInOneRead) {
   auto connection = socket();
-  connection.receive(get("/1") + post("/2", "Content-Length: 3\r\n") + "abc" + get("/3"), CHUNK_START);
+  connection.receive(
+      get("/1") + post("/2", "Content-Length: 3\r\n") + "abc" + get("/3"), CHUNK_START);
   connection.send(answer(200, "1"));
   connection.send(answer(202, "22") + answer(203, "333"));
 
@@ -184,7 +196,8 @@ TEST_F(StitcherTest, SeparatesPipelinedRequestsInOneRead) {
 
 TEST_F(StitcherTest, TakesABodyForABodyWhateverItLooksLike) {
   auto connection = socket();
-  connection.receive(post("/upload", "Expect: 100-continue\r\nContent-Length: 40\r\n"), CHUNK_START);
+  connection.receive(
+      post("/upload", "Expect: 100-continue\r\nContent-Length: 40\r\n"), CHUNK_START);
   connection.send("HTTP/1.1 100 Continue\r\n\r\n");
   connection.receive(get("/smuggled").substr(0, 20), CHUNK_START);
   connection.receive(get("/smuggled").substr(0, 20), CHUNK_START);
@@ -197,7 +210,8 @@ TEST_F(StitcherTest, TakesABodyForABodyWhateverItLooksLike) {
 
 TEST_F(StitcherTest, CountsBodiesWhoseBytesWereNotCopied) {
   auto connection = socket();
-  connection.receive(post("/big", "Content-Length: 100000\r\n") + std::string(20000, 'x'), CHUNK_START);
+  connection.receive(
+      post("/big", "Content-Length: 100000\r\n") + std::string(20000, 'x'), CHUNK_START);
   connection.receive(std::string(80000, 'y'), 0, 64);
   connection.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
   connection.send(std::string(300000, 'z'), CHUNK_UNSEEN, 0); // sendfile
@@ -240,7 +254,9 @@ TEST_F(StitcherTest, BelievesTheEndOfUnseenChunksOnlyAfterSilence) {
   connection.receive(get("/stream"), CHUNK_START);
   const std::string data(4000, 'd');
   connection.send(kChunkedHead + "fa0\r\n" + data + "\r\n");
-  connection.send("7d0\r\n" + data.substr(0, 2000) + "\r\n7d0\r\n" + data.substr(0, 2000) + "\r\n0\r\n\r\n", 0, 64);
+  connection.send(
+      "7d0\r\n" + data.substr(0, 2000) + "\r\n7d0\r\n" + data.substr(0, 2000) + "\r\n0\r\n\r\n", 0,
+      64);
   stitcher.advance(now_ns + 1);
   EXPECT_TRUE(exchanges.empty());
   connection.send("3\r\nabc\r\n0\r\n\r\n"); // it was not the end
@@ -301,7 +317,10 @@ TEST_F(StitcherTest, TellsHowAnExchangeWithoutAnAnswerEnded) {
     stitcher.take(Panic{.time_ns = ++now_ns, .tgid = kPid, .goid = goid, .message = message});
   };
 
-  auto ended = fail(10, [&](auto& connection, uint64_t goid) { panic(goid, "boom"); connection.state(4); });
+  auto ended = fail(10, [&](auto& connection, uint64_t goid) {
+    panic(goid, "boom");
+    connection.state(4);
+  });
   EXPECT_EQ(ended.outcome, Outcome::kPanic);
   EXPECT_EQ(ended.error, "boom");
 
@@ -317,7 +336,10 @@ TEST_F(StitcherTest, TellsHowAnExchangeWithoutAnAnswerEnded) {
   ended = fail(13, [&](auto& connection, uint64_t) { connection.send("RAW protocol"); });
   EXPECT_EQ(ended.outcome, Outcome::kHijack);
 
-  ended = fail(14, [&](auto& connection, uint64_t) { connection.end_received(); connection.state(7); });
+  ended = fail(14, [&](auto& connection, uint64_t) {
+    connection.end_received();
+    connection.state(7);
+  });
   EXPECT_EQ(ended.outcome, Outcome::kDisconnect);
 
   ended = fail(15, [&](auto& connection, uint64_t) { connection.state(7, ECONNRESET); });
@@ -365,7 +387,8 @@ TEST_F(StitcherTest, DropsAnExchangeWhoseAnswerWasLostAndSaysSo) {
 
 TEST_F(StitcherTest, SurvivesALostPieceOfABodyWithALength) {
   auto connection = socket();
-  connection.receive(post("/body", "Content-Length: 3000\r\n") + std::string(1000, 'a'), CHUNK_START);
+  connection.receive(
+      post("/body", "Content-Length: 3000\r\n") + std::string(1000, 'a'), CHUNK_START);
   connection.lose_received(1000);
   connection.receive(std::string(1000, 'c'));
   connection.send("HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + std::string(10, 'a'));
@@ -412,7 +435,7 @@ TEST_F(StitcherTest, TakesTheParentFromTraceparentOnlyWhenItIsValid) {
 }
 
 class ClientTest : public StitcherTest {
-protected:
+ protected:
   ClientTest() : server(socket(1)), client(socket(2, Side::kClient)) {}
   void serve(const std::string& target) { server.receive(get(target), CHUNK_START); }
   void call(uint64_t goid, uint64_t parent_goid, const std::string& target = "/next") {
@@ -467,7 +490,11 @@ TEST_F(ClientTest, TellsWhyACallFailed) {
     client.state(4);
     if (with_reason)
       stitcher.take(CallError{
-          .time_ns = ++now_ns, .tgid = kPid, .goid = kGoid, .timed_out = timed_out, .message = message});
+          .time_ns = ++now_ns,
+          .tgid = kPid,
+          .goid = kGoid,
+          .timed_out = timed_out,
+          .message = message});
     else
       settle();
     return only().outcome;
@@ -481,7 +508,8 @@ TEST_F(ClientTest, TellsWhyACallFailed) {
 
 TEST_F(ClientTest, CountsRedirectsAsResends) {
   call(kGoid, 0, "/old");
-  client.receive("HTTP/1.1 302 Found\r\nLocation: http://shop/new?x=1#frag\r\nContent-Length: 0\r\n\r\n");
+  client.receive(
+      "HTTP/1.1 302 Found\r\nLocation: http://shop/new?x=1#frag\r\nContent-Length: 0\r\n\r\n");
   call(kGoid, 0, "/new?x=1");
   client.receive(answer(200, ""));
   call(kGoid, 0, "/new?x=1");
@@ -502,7 +530,8 @@ TEST_F(StitcherTest, BoundsItsMemoryAndCountsWhatItForgets) {
   EXPECT_EQ(stitcher.connections(), kConnectionsMax);
   EXPECT_EQ(stitcher.statistics().exchanges_evicted, 10U);
 
-  const uint64_t before = stitcher.statistics().exchanges_evicted + 1; // the connection that makes room
+  const uint64_t before =
+      stitcher.statistics().exchanges_evicted + 1; // the connection that makes room
   auto pipelined = socket(kConnectionsMax * 2);
   std::string requests;
   for (size_t i = 0; i < kPipelinedRequestsMax + 1; ++i) requests += "A / HTTP/1.1\r\n\r\n";

@@ -25,7 +25,8 @@ inline constexpr size_t kLocationBytesMax = 1024;
 inline constexpr size_t kHostBytesMax = 256;
 inline constexpr size_t kUserAgentBytesMax = 512;
 inline constexpr size_t kTracestateBytesMax = 512;
-// An end that the bytes do not prove is believed after so much silence; a failed call waits so long for its reason.
+// An end that the bytes do not prove is believed after so much silence; a failed call waits so long
+// for its reason.
 inline constexpr std::chrono::milliseconds kSettle{100};
 // The ring is read by a timer: a wake-up per event would cost the traced service 6 us each.
 inline constexpr std::chrono::milliseconds kPoll{50};

@@ -10,7 +10,7 @@ namespace agent::event {
 
 // xoshiro256**, https://prng.di.unimi.it. Not thread-safe; the same seed gives the same ids.
 class RandomIds {
-public:
+ public:
   explicit RandomIds(uint64_t seed) {
     for (auto& word : state_) word = split_mix(seed);
   }
@@ -28,7 +28,7 @@ public:
     return id;
   }
 
-private:
+ private:
   static uint64_t split_mix(uint64_t& seed) {
     uint64_t z = (seed += 0x9e3779b97f4a7c15);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;

@@ -97,11 +97,16 @@ std::optional<Record> decode(Bytes bytes) {
   if (!header) return std::nullopt;
   switch (header->kind) {
   case RECORD_RECEIVED:
-  case RECORD_SENT: return decode_chunk(bytes);
-  case RECORD_SOCKET_STATE: return decode_socket_state(bytes);
-  case RECORD_PANIC: return decode_panic(bytes);
-  case RECORD_CALL_ERROR: return decode_call_error(bytes);
-  default: return std::nullopt;
+  case RECORD_SENT:
+    return decode_chunk(bytes);
+  case RECORD_SOCKET_STATE:
+    return decode_socket_state(bytes);
+  case RECORD_PANIC:
+    return decode_panic(bytes);
+  case RECORD_CALL_ERROR:
+    return decode_call_error(bytes);
+  default:
+    return std::nullopt;
   }
 }
 

@@ -44,8 +44,8 @@ struct Panic {
   uint64_t time_ns = 0;
   uint32_t tgid = 0;
   uint64_t goid = 0;
-  std::string_view message;  // empty: not known
-  uint64_t message_at = 0;   // where its string header lies when the kernel could not read it, else 0
+  std::string_view message; // empty: not known
+  uint64_t message_at = 0; // where its string header lies when the kernel could not read it, else 0
 };
 
 struct CallError {

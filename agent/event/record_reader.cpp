@@ -25,10 +25,12 @@ uint64_t random_seed(const base::Clock& clock) {
 bool read_memory(uint32_t pid, uint64_t address, void* out, size_t bytes) {
   const iovec to{.iov_base = out, .iov_len = bytes};
   const iovec from{.iov_base = reinterpret_cast<void*>(address), .iov_len = bytes};
-  return process_vm_readv(static_cast<pid_t>(pid), &to, 1, &from, 1, 0) == static_cast<ssize_t>(bytes);
+  return process_vm_readv(static_cast<pid_t>(pid), &to, 1, &from, 1, 0) ==
+         static_cast<ssize_t>(bytes);
 }
 
-// A constant that was not in memory yet when the kernel looked; it still is where it was. Empty when the process is gone.
+// A constant that was not in memory yet when the kernel looked; it still is where it was. Empty
+// when the process is gone.
 std::string read_message(uint32_t pid, uint64_t header_at) {
   struct {
     uint64_t address;
@@ -48,8 +50,8 @@ RecordReader::RecordReader(const base::Clock& clock, HttpStitcher::Sink sink)
     : clock_(clock), stitcher_(random_seed(clock), std::move(sink)) {}
 RecordReader::~RecordReader() = default;
 
-base::Result<std::unique_ptr<RecordReader>> RecordReader::open(
-    int ring_fd, const base::Clock& clock, HttpStitcher::Sink sink) {
+base::Result<std::unique_ptr<RecordReader>>
+RecordReader::open(int ring_fd, const base::Clock& clock, HttpStitcher::Sink sink) {
   std::unique_ptr<RecordReader> reader(new RecordReader(clock, std::move(sink)));
   reader->ring_.reset(ring_buffer__new(ring_fd, &RecordReader::on_record, reader.get(), nullptr));
   if (!reader->ring_) return base::errno_error("map the ring of records", errno);
@@ -80,8 +82,8 @@ void RecordReader::take(Record& record) {
 size_t RecordReader::poll(std::chrono::milliseconds timeout) {
   epoll_event event;
   epoll_wait(ring_buffer__epoll_fd(ring_.get()), &event, 1, static_cast<int>(timeout.count()));
-  // Records of before this moment are in the ring by now, or they were in a program that is still running: that is over
-  // long before anything waits for their silence.
+  // Records of before this moment are in the ring by now, or they were in a program that is still
+  // running: that is over long before anything waits for their silence.
   const auto now = clock_.boot_time();
   const int taken = ring_buffer__consume(ring_.get());
   stitcher_.advance(static_cast<uint64_t>(now.count()));

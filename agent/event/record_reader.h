@@ -15,27 +15,29 @@ struct ring_buffer;
 
 namespace agent::event {
 
-// The ring's records as exchanges. Belongs to one thread; the map may be closed by others, the ring stays as long as
-// this object.
+// The ring's records as exchanges. Belongs to one thread; the map may be closed by others, the ring
+// stays as long as this object.
 class RecordReader {
-public:
-  // `ring_fd` is the map `records` of the http_socket object. Fails with INTERNAL when it cannot be mapped.
-  static base::Result<std::unique_ptr<RecordReader>> open(
-      int ring_fd, const base::Clock& clock, HttpStitcher::Sink sink);
+ public:
+  // `ring_fd` is the map `records` of the http_socket object. Fails with INTERNAL when it cannot be
+  // mapped.
+  static base::Result<std::unique_ptr<RecordReader>>
+  open(int ring_fd, const base::Clock& clock, HttpStitcher::Sink sink);
   ~RecordReader();
   RecordReader(const RecordReader&) = delete;
   RecordReader& operator=(const RecordReader&) = delete;
 
-  // Waits until the kernel says that the ring fills up, or for `timeout` (kPoll is a good one), and then takes all
-  // that is there. The sink is called from within. Returns the number of records.
+  // Waits until the kernel says that the ring fills up, or for `timeout` (kPoll is a good one), and
+  // then takes all that is there. The sink is called from within. Returns the number of records.
   size_t poll(std::chrono::milliseconds timeout);
-  // What has become of the records so far. After a last poll, settle() ends what still waits for silence.
+  // What has become of the records so far. After a last poll, settle() ends what still waits for
+  // silence.
   void settle();
   void forget_process(uint32_t tgid) { stitcher_.forget_process(tgid); }
   StitcherCounts counts() const;
   size_t connections() const { return stitcher_.connections(); }
 
-private:
+ private:
   struct FreeRing {
     void operator()(ring_buffer* ring) const;
   };

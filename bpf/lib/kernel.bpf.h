@@ -89,7 +89,7 @@ enum {
 };
 
 /* Programs share per-CPU data and, from 6.13 on, private stacks, which preemption would hand to another task. A uprobe
- * runs with preemption on; a tracepoint with it off, but for kernels with PREEMPT_RT, which we refuse. */
+ * runs with preemption on, a tracepoint with it off (PREEMPT_RT kernels are another matter, and not tested). */
 extern void bpf_preempt_disable(void) __ksym __weak;
 extern void bpf_preempt_enable(void) __ksym __weak;
 

@@ -1,7 +1,8 @@
-// Any row of records, well-formed or not, for a few sockets: nothing crashes, and memory stays bounded.
+// Any row of records, well-formed or not, for a few sockets: nothing crashes, and memory stays
+// bounded.
 //
-// The input is a script. Each step begins with four bytes: what happens, on which socket, flags, and how many of the
-// bytes that follow belong to it.
+// The input is a script. Each step begins with four bytes: what happens, on which socket, flags,
+// and how many of the bytes that follow belong to it.
 #include "agent/event/http_stitcher.h"
 #include "agent/event/limits.h"
 
@@ -18,7 +19,7 @@ struct Socket {
 };
 
 class Script {
-public:
+ public:
   Script(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
 
   void run() {
@@ -28,7 +29,7 @@ public:
     if (stitcher_.connections() != 0) std::abort();
   }
 
-private:
+ private:
   static constexpr uint32_t kPid = 7;
 
   uint8_t take_byte() {
@@ -48,20 +49,32 @@ private:
     switch (what % 8) {
     case 0:
     case 1:
-    case 2: return move(id, flags, take_bytes(size), true, what);
+    case 2:
+      return move(id, flags, take_bytes(size), true, what);
     case 3:
-    case 4: return move(id, flags, take_bytes(size), false, what);
+    case 4:
+      return move(id, flags, take_bytes(size), false, what);
     case 5:
       return stitcher_.take(SocketState{
-          .time_ns = now_ns_, .socket_id = id, .tgid = kPid, .process_exiting = (flags & 1) != 0,
-          .old_state = 1, .new_state = size % 12, .error = flags & 2 ? 104 : 0});
+          .time_ns = now_ns_,
+          .socket_id = id,
+          .tgid = kPid,
+          .process_exiting = (flags & 1) != 0,
+          .old_state = 1,
+          .new_state = size % 12,
+          .error = flags & 2 ? 104 : 0});
     case 6:
       if (flags & 1)
-        return stitcher_.take(Panic{.time_ns = now_ns_, .tgid = kPid, .goid = id, .message = take_bytes(size)});
+        return stitcher_.take(
+            Panic{.time_ns = now_ns_, .tgid = kPid, .goid = id, .message = take_bytes(size)});
       return stitcher_.take(CallError{
-          .time_ns = now_ns_, .tgid = kPid, .goid = id, .timed_out = (flags & 2) != 0,
+          .time_ns = now_ns_,
+          .tgid = kPid,
+          .goid = id,
+          .timed_out = (flags & 2) != 0,
           .message = take_bytes(size)});
-    default: return stitcher_.advance(now_ns_ += uint64_t{size} * 1'000'000);
+    default:
+      return stitcher_.advance(now_ns_ += uint64_t{size} * 1'000'000);
     }
   }
 
@@ -78,8 +91,8 @@ private:
     chunk.start.goid = id;
     chunk.start.parent_goid = (id + 1) % 4;
     chunk.error = what & 0x40;
-    if (what & 0x10) offset += flags;                              // something was lost
-    if (what & 0x20 && offset > 0) offset -= offset < 3 ? 1 : 3;   // something comes again
+    if (what & 0x10) offset += flags;                            // something was lost
+    if (what & 0x20 && offset > 0) offset -= offset < 3 ? 1 : 3; // something comes again
     const size_t seen = flags & 0x80 ? bytes.size() / 2 : bytes.size();
     chunk.stream_offset = offset;
     chunk.beginning = bytes.substr(0, seen);
@@ -93,7 +106,8 @@ private:
   uint64_t now_ns_ = 1'000'000'000;
   std::map<uint8_t, Socket> sockets_;
   HttpStitcher stitcher_{1, [](const HttpExchange& exchange) {
-                           if (exchange.method.empty() || exchange.target.size() > kTargetBytesMax ||
+                           if (exchange.method.empty() ||
+                               exchange.target.size() > kTargetBytesMax ||
                                exchange.end_ns < exchange.start_ns)
                              std::abort();
                          }};

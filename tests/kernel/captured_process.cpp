@@ -19,7 +19,7 @@ using namespace agent;
 
 // A file as bytes, as long as this lives.
 class MappedFile {
-public:
+ public:
   explicit MappedFile(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     struct stat status {};
     if (!fd_ || fstat(fd_.get(), &status) != 0) return;
@@ -36,7 +36,7 @@ public:
     return {static_cast<const uint8_t*>(data_), size_};
   }
 
-private:
+ private:
   base::Fd fd_;
   void* data_ = MAP_FAILED;
   size_t size_ = 0;
@@ -79,8 +79,8 @@ std::optional<std::string> why_no_bpf() {
   return "no BPF";
 }
 
-base::Result<std::unique_ptr<CapturedProcess>> CapturedProcess::start(
-    const std::string& path, const CaptureOptions& options) {
+base::Result<std::unique_ptr<CapturedProcess>>
+CapturedProcess::start(const std::string& path, const CaptureOptions& options) {
   auto program = TRY(programs::RunningProgram::start(path, options.arguments));
   std::unique_ptr<CapturedProcess> process(new CapturedProcess(std::move(program)));
   TRY(process->attach(path, options));
@@ -100,7 +100,8 @@ base::Result<> CapturedProcess::attach(const std::string& path, const CaptureOpt
   process.process.key.start_ticks = start_ticks_of(program_.pid());
   process.process.executable = path;
   process.process.load_bias = load_bias_of(program_.pid(), path, *process.binary);
-  plan_ = plan::make_plan(process, one_session(options, clock_.boot_time() + options.lease), {}, {});
+  plan_ =
+      plan::make_plan(process, one_session(options, clock_.boot_time() + options.lease), {}, {});
   for (const auto& outcome : plan_.outcomes)
     if (outcome.state != sonde::v1::AssignmentStatus::ACTIVE)
       return base::failed_precondition("NOT_PLANNED", outcome.detail);
@@ -132,7 +133,8 @@ base::Result<> CapturedProcess::configure(const std::function<void(process_confi
 const std::vector<event::HttpExchange>& CapturedProcess::wait_for(size_t count) {
   using namespace std::chrono_literals;
   const auto deadline = std::chrono::steady_clock::now() + 20s;
-  while (exchanges_.size() < count && std::chrono::steady_clock::now() < deadline) reader_->poll(5ms);
+  while (exchanges_.size() < count && std::chrono::steady_clock::now() < deadline)
+    reader_->poll(5ms);
   reader_->poll(50ms);
   return exchanges_;
 }

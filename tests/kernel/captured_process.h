@@ -1,4 +1,5 @@
-// A Go program that is traced by the real programs, without an agent around them. For tests only; one thread.
+// A Go program that is traced by the real programs, without an agent around them. For tests only;
+// one thread.
 #pragma once
 
 #include "agent/event/record_reader.h"
@@ -30,13 +31,13 @@ struct CaptureOptions {
 };
 
 class CapturedProcess {
-public:
-  static base::Result<std::unique_ptr<CapturedProcess>> start(
-      const std::string& path, const CaptureOptions& options = {});
+ public:
+  static base::Result<std::unique_ptr<CapturedProcess>>
+  start(const std::string& path, const CaptureOptions& options = {});
   ~CapturedProcess();
 
-  // All exchanges so far, read until there are `count` of them or 20 s are over; and a little longer, to see any
-  // that should not be there.
+  // All exchanges so far, read until there are `count` of them or 20 s are over; and a little
+  // longer, to see any that should not be there.
   const std::vector<agent::event::HttpExchange>& wait_for(size_t count);
   const std::vector<agent::event::HttpExchange>& exchanges() const { return exchanges_; }
   void clear() { exchanges_.clear(); }
@@ -52,7 +53,7 @@ public:
   // Writes the row anew, changed.
   base::Result<> configure(const std::function<void(process_config&)>& change);
 
-private:
+ private:
   explicit CapturedProcess(programs::RunningProgram program) : program_(std::move(program)) {}
   base::Result<> attach(const std::string& path, const CaptureOptions& options);
 

@@ -18,12 +18,13 @@ using agent::event::Side;
 using testing::HasSubstr;
 
 class HttpClientTest : public testing::TestWithParam<const char*> {
-protected:
+ protected:
   void SetUp() override {
     if (auto why = why_no_bpf()) GTEST_SKIP() << *why;
     if (auto why = programs::why_absent(GetParam(), "server"); !why.empty()) GTEST_SKIP() << why;
     start({.client = true});
-    auto started = programs::RunningProgram::start(programs::path_of(GetParam(), "server"), {"-quiet"});
+    auto started =
+        programs::RunningProgram::start(programs::path_of(GetParam(), "server"), {"-quiet"});
     ASSERT_TRUE(started.ok());
     backend = std::make_unique<programs::RunningProgram>(std::move(started).take());
   }
@@ -38,12 +39,14 @@ protected:
     return version != "1.17" && version != "1.19";
   }
   std::string url(const std::string& path) const { return "http://" + backend->address() + path; }
-  // Asks the traced program to call, and returns what it captured: the call first, then the request.
+  // Asks the traced program to call, and returns what it captured: the call first, then the
+  // request.
   std::vector<HttpExchange> call(const std::string& target, size_t count = 2) {
     RawClient client(captured->port());
     answer = client.ask(get(target, "Connection: close\r\n"));
     auto all = captured->wait_for(count);
-    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.side > b.side; });
+    std::stable_sort(
+        all.begin(), all.end(), [](const auto& a, const auto& b) { return a.side > b.side; });
     captured->clear();
     return all;
   }
@@ -114,7 +117,8 @@ TEST_P(HttpClientTest, TellsCallsOfManyGoroutinesApart) {
 
 TEST_P(HttpClientTest, ReusesConnectionsAndKeepsCallsApart) {
   RawClient client(captured->port());
-  for (int i = 0; i < 30; ++i) client.ask(get("/call?url=" + url("/status?code=" + std::to_string(400 + i))));
+  for (int i = 0; i < 30; ++i)
+    client.ask(get("/call?url=" + url("/status?code=" + std::to_string(400 + i))));
 
   const auto& all = captured->wait_for(60);
   ASSERT_EQ(all.size(), 60U);
@@ -175,7 +179,8 @@ TEST_P(HttpClientTest, InheritsTheDecisionOfTheRequest) {
 
 TEST_P(HttpClientTest, RecordsCallsOutsideARequestAsRoots) {
   start({.server = false, .client = true});
-  // The program's own handler makes the call, but requests are followed all the same: the parent is known.
+  // The program's own handler makes the call, but requests are followed all the same: the parent is
+  // known.
   const auto all = call("/call?url=" + url("/fast"));
 
   ASSERT_EQ(all.size(), 2U);

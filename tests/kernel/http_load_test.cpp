@@ -21,11 +21,12 @@ using agent::event::HttpExchange;
 using agent::event::Outcome;
 
 class HttpLoadTest : public testing::Test {
-protected:
+ protected:
   void SetUp() override {
     if (auto why = why_no_bpf()) GTEST_SKIP() << *why;
   }
-  void start(const std::string& version, const std::string& program, const CaptureOptions& options = {}) {
+  void start(
+      const std::string& version, const std::string& program, const CaptureOptions& options = {}) {
     if (auto why = programs::why_absent(version, program); !why.empty()) GTEST_SKIP() << why;
     auto started = CapturedProcess::start(programs::path_of(version, program), options);
     ASSERT_TRUE(started.ok()) << started.error().message;

@@ -29,7 +29,7 @@ struct Build {
 };
 
 class HttpServerTest : public testing::TestWithParam<Build> {
-protected:
+ protected:
   void SetUp() override {
     if (auto why = why_no_bpf()) GTEST_SKIP() << *why;
     const auto& [version, program] = GetParam();
@@ -98,7 +98,8 @@ TEST_P(HttpServerTest, CapturesEveryFieldOfAPlainRequest) {
 TEST_P(HttpServerTest, HonoursTraceparentWhereverTheHeaderStands) {
   RawClient client(captured->port());
   std::string fillers;
-  for (int i = 0; i < 11; ++i) fillers += "X-Filler-" + std::to_string(i) + ": " + std::string(80, 'f') + "\r\n";
+  for (int i = 0; i < 11; ++i)
+    fillers += "X-Filler-" + std::to_string(i) + ": " + std::string(80, 'f') + "\r\n";
 
   client.ask(get(
       "/fast", fillers + "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
@@ -137,8 +138,8 @@ TEST_P(HttpServerTest, CountsBodiesBothWays) {
   RawClient client(captured->port());
   for (size_t bytes : {size_t{1}, size_t{100}, size_t{9000}, size_t{200'000}})
     client.ask(
-        "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: " + std::to_string(bytes) + "\r\n\r\n" +
-        std::string(bytes, 'p'));
+        "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: " + std::to_string(bytes) +
+        "\r\n\r\n" + std::string(bytes, 'p'));
 
   const auto& all = captured->wait_for(4);
   ASSERT_EQ(all.size(), 4U);
@@ -160,7 +161,8 @@ TEST_P(HttpServerTest, ReadsAHeadThatComesByteByByteAndOneOfEightKilobytes) {
     std::this_thread::sleep_for(200us);
   }
   client.read_until("ok\n");
-  client.ask(get("/fast?large", "X-Large: " + std::string(7900, 'l') + "\r\nUser-Agent: behind/1\r\n"));
+  client.ask(
+      get("/fast?large", "X-Large: " + std::string(7900, 'l') + "\r\nUser-Agent: behind/1\r\n"));
 
   const auto& all = captured->wait_for(2);
   ASSERT_EQ(all.size(), 2U);
@@ -218,7 +220,8 @@ TEST_P(HttpServerTest, FindsTheEndOfLongChunkedAnswers) {
 
 TEST_P(HttpServerTest, SeesThroughInterimAnswers) {
   RawClient client(captured->port());
-  client.send("POST /echo HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 16\r\n\r\n");
+  client.send(
+      "POST /echo HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 16\r\n\r\n");
   EXPECT_THAT(client.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 100"));
   // A body that looks like a request is a body.
   client.ask("GET / HTTP/1.1\r\n");
@@ -359,7 +362,8 @@ TEST_P(HttpServerTest, TellsThatTheClientLeft) {
     SCOPED_TRACE(with_reset);
     captured->clear();
     RawClient client(captured->port());
-    client.send("POST /echo HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
     client.read_until("\r\n\r\n"); // the handler waits for the body
     with_reset ? client.reset() : client.close();
 
@@ -403,7 +407,8 @@ TEST_P(HttpServerTest, DoesNothingPastTheDeadline) {
   ASSERT_EQ(captured->wait_for(1).size(), 1U);
   ASSERT_TRUE(captured
                   ->configure([](process_config& config) {
-                    config.deadline_ns = static_cast<uint64_t>(base::SystemClock().boot_time().count());
+                    config.deadline_ns =
+                        static_cast<uint64_t>(base::SystemClock().boot_time().count());
                   })
                   .ok());
   const auto cost = captured->use().cost;
@@ -454,14 +459,16 @@ TEST_P(HttpServerTest, LimitsByRate) {
 
 std::string build_name(const testing::TestParamInfo<Build>& info) {
   std::string name = "Go" + std::string(info.param.version) + "_" + info.param.program;
-  std::replace_if(name.begin(), name.end(), [](char c) { return c == '.' || c == '-'; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '.' || c == '-'; }, '_');
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(
     Go, HttpServerTest,
     testing::Values(
-        Build{"1.17", "server-stripped"}, Build{"1.19"}, Build{"1.22", "server-stripped"}, Build{"1.24"},
-        Build{"1.26"}, Build{"1.26", "server-pie"}, Build{"1.27", "server-stripped"}),
+        Build{"1.17", "server-stripped"}, Build{"1.19"}, Build{"1.22", "server-stripped"},
+        Build{"1.24"}, Build{"1.26"}, Build{"1.26", "server-pie"},
+        Build{"1.27", "server-stripped"}),
     build_name);
 
 } // namespace

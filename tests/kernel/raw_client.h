@@ -11,13 +11,14 @@
 namespace kernel_test {
 
 class RawClient {
-public:
+ public:
   explicit RawClient(uint16_t port); // connects to 127.0.0.1
   bool connected() const { return static_cast<bool>(socket_); }
   uint16_t local_port() const;
 
   void send(std::string_view bytes);
-  // Reads until `needle` was seen, the stream ended or 20 s are over; returns all that was read by this call.
+  // Reads until `needle` was seen, the stream ended or 20 s are over; returns all that was read by
+  // this call.
   std::string read_until(std::string_view needle);
   std::string read_to_end();
   // One request on this connection and the whole of its answer, which must have a Content-Length.
@@ -26,7 +27,7 @@ public:
   void close() { socket_.reset(); }
   void reset(); // RST instead of FIN
 
-private:
+ private:
   bool wait_readable();
   base::Fd socket_;
   std::string rest_;
