@@ -18,6 +18,7 @@ namespace {
 using base::Result;
 
 // Keepalive of HTTP/2: a dead peer is noticed, and pings of agents are welcome this often.
+constexpr int kUploadWindowBytes = 256 * 1024;
 constexpr int kKeepAliveMs = 60'000;
 constexpr int kKeepAliveTimeoutMs = 20'000;
 constexpr int kPingIntervalMinMs = 10'000;
@@ -60,8 +61,10 @@ void set_limits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepAliveTimeoutMs);
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMinMs);
-  // Windows stay at 64 KiB: probing grows them to megabytes per stream.
+  // Windows hold two batches of an agent, so that it does not wake for each half of one. Probing
+  // would grow them to megabytes per stream.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kUploadWindowBytes);
   // A port that another process holds is taken, not shared.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
