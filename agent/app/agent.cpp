@@ -218,6 +218,8 @@ void Agent::retrace(const probe::Traced& traced) {
 
 sonde::v1::Hello Agent::hello() const {
   auto hello = host_;
+  if (inventory_ && !inventory_->limitation().empty())
+    hello.add_limitations(inventory_->limitation());
   std::lock_guard lock(mutex_);
   for (auto& held : assignments_.held(clock_.boot_time())) *hello.add_held() = std::move(held);
   return hello;
