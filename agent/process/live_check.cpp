@@ -20,9 +20,7 @@ namespace {
 constexpr uint8_t kBreakpoint = 0xcc;
 // Stacks of goroutines are at most 1 GB; those of g0 are what the kernel gave the main thread.
 constexpr uint64_t kStackBytesMax = uint64_t{1} << 36;
-// Go asks for its heap from here on (runtime/malloc.go, arena hints); the program itself lies below
-// or far above.
-constexpr uint64_t kHeapStart = 0xc0'0000'0000;
+constexpr uint64_t kLowestAddress = 1 << 16; // vm.mmap_min_addr
 constexpr uint64_t kAddressesEnd = uint64_t{1} << 47;
 constexpr uint64_t kGoidMax = uint64_t{1} << 48;
 
@@ -107,6 +105,14 @@ class RuntimeCheck {
     return {};
   }
 
+  // Go 1.26 puts the heap anywhere: what can be said is where it is not.
+  bool may_be_heap(uint64_t address) const {
+    uint64_t begin = binary_.segments.front().address + bias_;
+    uint64_t end = binary_.segments.back().address + binary_.segments.back().memory_bytes + bias_;
+    return address % 8 == 0 && address >= kLowestAddress && address < kAddressesEnd &&
+           (address < begin || address >= end);
+  }
+
   std::optional<uint64_t> variable(uint64_t address) const {
     if (address < start_ || address % 8 != 0 || (address - start_) / 8 >= variables_.size())
       return std::nullopt;
@@ -143,8 +149,8 @@ class RuntimeCheck {
       uint64_t first = variables_[i];
       uint64_t length = variables_[i + 1];
       uint64_t capacity = variables_[i + 2];
-      bool may_be = first >= kHeapStart && first < kAddressesEnd && first % 8 == 0 && length > 0 &&
-                    length <= capacity && capacity < (uint64_t{1} << 32);
+      bool may_be =
+          may_be_heap(first) && length > 0 && length <= capacity && capacity < (uint64_t{1} << 32);
       if (!may_be) continue;
       if (++candidates > kSliceCandidatesMax) break;
       if (holds_goroutines(first, std::min(length, kSampledGoroutines))) return {};
@@ -157,7 +163,7 @@ class RuntimeCheck {
     if (!memory_.read(first, goroutines.data(), count * 8)) return false;
     std::set<uint64_t> ids;
     for (uint64_t i = 0; i < count; ++i) {
-      if (goroutines[i] < kHeapStart || goroutines[i] >= kAddressesEnd) return false;
+      if (!may_be_heap(goroutines[i])) return false;
       auto id = memory_.u64(goroutines[i] + offsets_.g_goid);
       auto low = memory_.u64(goroutines[i] + offsets_.g_stack_low);
       auto high = memory_.u64(goroutines[i] + offsets_.g_stack_high);

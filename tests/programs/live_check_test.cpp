@@ -22,7 +22,8 @@ GoProcess go_process(const RunningProgram& program, const std::string& path) {
   process.binary = std::make_shared<BinaryInfo>(*analyse(file.bytes(), request));
   process.process.load_bias = *ProcFiles().load_bias(process.process.key, *process.binary);
   // As if it had run for long, once it is set up: a wrong fact is not waited for.
-  EXPECT_TRUE(check_live(process).ok());
+  auto checked = check_live(process);
+  EXPECT_TRUE(checked.ok()) << (checked ? "" : checked.error().message);
   process.process.start_wall_ns = 0;
   return process;
 }
@@ -39,7 +40,7 @@ TEST_P(LiveCheck, AcceptsEveryVersion) {
 
   auto checked = check_live(process);
 
-  EXPECT_TRUE(checked.ok()) << checked.error().message;
+  EXPECT_TRUE(checked.ok()) << (checked ? "" : checked.error().message);
 }
 
 TEST_P(LiveCheck, RefusesEveryOffsetThatIsWrong) {
