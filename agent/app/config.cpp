@@ -25,7 +25,7 @@ constexpr const char* kFooter =
     "  sonde-agent --server sonde.example:7443 --join-token-file /run/sonde-token\n"
     "Every later start:\n"
     "  sonde-agent --server sonde.example:7443\n\n"
-    "Needs Linux 5.8 or later with BTF, and the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and\n"
+    "Needs Linux 5.15 or later with BTF, and the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and\n"
     "CAP_DAC_READ_SEARCH, as any user; as root also CAP_SETUID and CAP_SETGID, with which the process that reads\n"
     "binaries becomes nobody. CAP_SYS_RESOURCE is not needed.\n\n"
     "The file has the long names of the flags as keys:\n"

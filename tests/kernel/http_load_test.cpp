@@ -36,7 +36,7 @@ class HttpLoadTest : public testing::Test {
   uint64_t ask(int connections, int requests, const std::function<void()>& meanwhile) {
     std::atomic<uint64_t> answered = 0;
     std::atomic<int> running = connections;
-    std::vector<std::thread> threads;
+    std::vector<std::jthread> threads;
     for (int i = 0; i < connections; ++i)
       threads.emplace_back([&] {
         RawClient client(captured->port());
