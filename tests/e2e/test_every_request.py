@@ -12,7 +12,7 @@ PANICS = 200
 def test_as_many_spans_as_requests(world, load_generator, connections):
     server = world.start_service(f"count-{connections}", [program("server")])
     world.wait_for_process(server)
-    session = world.trace_process(server, budget={"cpuFraction": 1})["id"]
+    session = world.trace_process(server, budget={"cpuFraction": 1, "eventsPerSecond": 10_000_000})["id"]
 
     report = load_generator(server.address, "/fast", connections=connections, requests=REQUESTS)
 
