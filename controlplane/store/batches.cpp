@@ -168,6 +168,11 @@ Result<std::vector<std::string>> maintain_results(Transaction& tx, const Retenti
   TRY(tx.exec(
       "delete from trace_aliases where create_time < now() - make_interval(days => $1::int)",
       retention.span_days + 1));
+  // Of sessions that were deleted while their last batches came in.
+  TRY(tx.exec("delete from session_spans t where not exists "
+              "(select from sessions s where s.id = t.session_id)"));
+  TRY(tx.exec("delete from session_losses t where not exists "
+              "(select from sessions s where s.id = t.session_id)"));
   return dropped;
 }
 

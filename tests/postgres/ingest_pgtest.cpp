@@ -137,6 +137,7 @@ TEST_F(IngestTest, ABatchWhoseReplicaDiesBetweenCommitAndAnswerIsADuplicateForTh
   // The child commits and dies in the listener, before it answers.
   const pid_t child = fork();
   if (child == 0) {
+    alarm(60); // a child that hangs fails the test, and does not outlive it
     auto own_pool = database.pool();
     Ingest ingest(*own_pool, [](const StoredBatch&) { _exit(42); });
     ingest.submit(kAgent, request.SerializeAsString(), [](UploadResponse) { _exit(1); });
