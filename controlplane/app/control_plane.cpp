@@ -92,6 +92,7 @@ open_authority(const Settings& settings, store::Pool& pool, const base::Clock& c
 Result<std::unique_ptr<exporter::Exporter>>
 start_exporter(const Settings& settings, store::Pool& pool) {
   std::vector<exporter::Destination> destinations;
+  destinations.reserve(settings.otlp_destinations.size());
   for (const auto& [name, text] : settings.otlp_destinations)
     destinations.push_back(TRY(exporter::parse_destination(name, text)));
   return exporter::Exporter::start(pool, std::move(destinations));

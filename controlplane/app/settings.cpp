@@ -39,7 +39,7 @@ struct RawSettings {
   std::string rest_tls = "auto";
   std::string log_format = "text";
   std::vector<std::string> otlp;
-  uint64_t agent_certificate_seconds = 24 * 3600;
+  uint64_t agent_certificate_seconds = 86'400;
   uint64_t lease_seconds = 30;
   uint64_t drain_seconds = 10;
   std::string config;

@@ -11,7 +11,7 @@ namespace controlplane::edge {
 // Request line and headers together: tokens and cookies of proxies fit, floods do not.
 inline constexpr uint32_t kHeaderBytesMax = 32 * 1024;
 // A session with 32 probes takes 4 KB; an offset table with 10,000 fields 1 MB.
-inline constexpr uint64_t kBodyBytesMax = 2 * 1024 * 1024;
+inline constexpr uint64_t kBodyBytesMax = uint64_t{2} * 1024 * 1024;
 // gRPC messages: the upload of an agent carries a batch of spans.
 inline constexpr int kMessageBytesMax = 8 * 1024 * 1024;
 // One thread serves them all; each holds some 20 KB when idle.

@@ -29,18 +29,17 @@ constexpr int kQueryDepthMax = 3;
 // The comments of the contract: the descriptors that are linked in have none.
 class Comments {
  public:
-  static base::Result<std::unique_ptr<Comments>> load() {
-    auto comments = std::make_unique<Comments>();
+  base::Result<> load() {
     pb::FileDescriptorSet files;
     auto bytes = descriptor_set();
     if (!files.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
       return base::internal("the descriptor set in this program does not parse");
     for (const auto& file : files.file()) {
-      if (!comments->pool_.BuildFile(file))
+      if (!pool_.BuildFile(file))
         return base::internal(
             "the descriptor set in this program lacks an import of " + file.name());
     }
-    return comments;
+    return {};
   }
   std::string of(const pb::MethodDescriptor& method) const {
     return text(pool_.FindMethodByName(method.full_name()));
@@ -366,8 +365,9 @@ class Document {
 } // namespace
 
 base::Result<std::string> open_api_document(const MethodTable& methods) {
-  auto comments = TRY(Comments::load());
-  Document document(*comments);
+  Comments comments;
+  TRY(comments.load());
+  Document document(comments);
   for (const auto& method : methods.methods()) document.add(method);
   return document.text();
 }
