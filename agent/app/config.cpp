@@ -25,8 +25,10 @@ constexpr const char* kFooter =
     "  sonde-agent --server sonde.example:7443 --join-token-file /run/sonde-token\n"
     "Every later start:\n"
     "  sonde-agent --server sonde.example:7443\n\n"
-    "Needs Linux 5.15 or later with BTF, and the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and\n"
-    "CAP_DAC_READ_SEARCH, as any user; as root also CAP_SETUID and CAP_SETGID, with which the process that reads\n"
+    "Needs Linux 5.15 or later with BTF, and the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE "
+    "and\n"
+    "CAP_DAC_READ_SEARCH, as any user; as root also CAP_SETUID and CAP_SETGID, with which the "
+    "process that reads\n"
     "binaries becomes nobody. CAP_SYS_RESOURCE is not needed.\n\n"
     "The file has the long names of the flags as keys:\n"
     "  server: [sonde.example:7443]\n"
@@ -77,6 +79,8 @@ base::Result<> read_file(const std::string& path, Words& words) {
       words.labels = read_labels(entry.second);
     else if (key == "hostname")
       words.config.hostname = read_text(entry.second);
+    else if (key == "nice")
+      words.config.nice = entry.second.as<int>();
     else if (key == "log-format")
       words.log_format = read_text(entry.second);
     else if (key == "log-level")
@@ -144,6 +148,10 @@ void add_options(CLI::App& app, Words& words) {
   app.add_option("--hostname", config.hostname, "name of this host, instead of the kernel's")
       ->envname("SONDE_HOSTNAME")
       ->type_name("NAME");
+  app.add_option("--nice", config.nice, "how far the agent stands back when the host is busy")
+      ->capture_default_str()
+      ->envname("SONDE_NICE")
+      ->type_name("0…19");
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")
       ->capture_default_str()
       ->envname("SONDE_LOG_LEVEL")
@@ -159,6 +167,10 @@ base::Result<Config> finish(Words words) {
   if (config.servers.empty())
     return base::invalid_argument(
         "SERVER_MISSING", "say where the control plane is: --server HOST:PORT or SONDE_SERVER");
+  if (config.nice < 0 || config.nice > kNiceMax)
+    return base::invalid_argument(
+        "NICE_INVALID",
+        "nice is 0 (as important as the services) to 19, not " + std::to_string(config.nice));
   for (const auto& label : words.labels) {
     const auto equals = label.find('=');
     if (equals == 0 || equals == std::string::npos)

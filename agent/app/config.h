@@ -1,6 +1,7 @@
 // How an agent is started: flags over environment (SONDE_…) over file (YAML) over default.
 #pragma once
 
+#include "agent/app/limits.h"
 #include "base/log.h"
 #include "base/result.h"
 
@@ -20,6 +21,7 @@ struct Config {
   std::filesystem::path policy_file;
   std::map<std::string, std::string> labels; // reported; never used for access
   std::string hostname;                      // empty: the kernel's
+  int nice = kNiceDefault;                   // of every thread: 0 to 19, see setpriority(2)
   base::LogFormat log_format = base::LogFormat::kText;
   std::string log_level = "info";
 };

@@ -53,6 +53,16 @@ TEST_F(ConfigTest, TakesLabelsFromFlagsAndFile) {
   EXPECT_EQ(from_flags.config->labels.size(), 2U);
 }
 
+TEST_F(ConfigTest, StandsBackByDefaultAndNeverComesForward) {
+  std::ofstream(file) << "server: a:1\nnice: 3\n";
+
+  EXPECT_EQ(parse({"-s", "a:1"}).config->nice, kNiceDefault);
+  EXPECT_EQ(parse({"-c", file.c_str()}).config->nice, 3);
+  EXPECT_EQ(parse({"-c", file.c_str(), "--nice", "0"}).config->nice, 0);
+  EXPECT_EQ(parse({"-s", "a:1", "--nice", "-5"}).exit_code, 2);
+  EXPECT_EQ(parse({"-s", "a:1", "--nice", "20"}).exit_code, 2);
+}
+
 TEST_F(ConfigTest, ReadsAJoinTokenFromTheEnvironmentOnly) {
   setenv("SONDE_JOIN_TOKEN", "secret", 1);
 

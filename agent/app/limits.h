@@ -24,6 +24,10 @@ inline constexpr std::chrono::seconds kHeartbeatDefault{10};
 inline constexpr std::chrono::seconds kHeartbeatMin{1};
 // A lease that came without a duration.
 inline constexpr std::chrono::seconds kLeaseDefault{30};
+// The services of the host come first: between them and the agent the scheduler divides a core 9
+// to 1.
+inline constexpr int kNiceDefault = 10;
+inline constexpr int kNiceMax = 19;
 // At the end: what was captured is sent, but nobody waits for a control plane that is gone.
 inline constexpr std::chrono::milliseconds kDrainTimeout{2000};
 

@@ -5,10 +5,12 @@
 #include "base/log.h"
 
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -52,6 +54,13 @@ base::Result<plan::LocalPolicy> read_policy(const std::filesystem::path& path) {
   text << file.rdbuf();
   auto policy = plan::parse_local_policy(text.str());
   return std::move(policy).context(path.string());
+}
+
+// Before the first thread, which all others inherit it from. What started the agent may have made
+// it nicer.
+void stand_back(int nice) {
+  if (getpriority(PRIO_PROCESS, 0) < nice && setpriority(PRIO_PROCESS, 0, nice) != 0)
+    base::log::warn("nice {}: {}", nice, std::strerror(errno));
 }
 
 // The control plane may come up after the agent; only its own words end the attempts. Nothing when
@@ -103,6 +112,7 @@ int main(int argc, char** argv) {
   const auto signals = ending_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  stand_back(invocation.config->nice);
   auto ended = run(*std::move(invocation.config));
   if (ended) return 0;
   base::log::error("{} ({})", ended.error().message, ended.error().reason);
