@@ -154,7 +154,7 @@ def guard(directory):
 class Program:
     """A process with its output in a file."""
 
-    def __init__(self, stack, name, command, environment=None, cpu=None):
+    def __init__(self, stack, name, command, environment=None, cpu=None, nice=0):
         self.name = name
         self.log = stack.directory / "log" / f"{name}.log"
         self.log.parent.mkdir(exist_ok=True)
@@ -165,6 +165,7 @@ class Program:
             die_with_parent()
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
+            os.nice(nice)
 
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -257,7 +258,7 @@ class Stack:
     def authority(self):
         return self.state / "ca.pem"
 
-    def start_control_plane(self, *flags, name="sonded", cpu=None, ports=None):
+    def start_control_plane(self, *flags, name="sonded", cpu=None, nice=0, ports=None):
         """Starts sonded and waits until it is ready. The ports stay the same over a restart."""
         if ports is None:
             if self.grpc is None:
@@ -266,7 +267,7 @@ class Stack:
         grpc, rest, metrics = ports
         program = Program(self, name, [
             self.build / "bin" / "sonded", "--state-dir", self.state, "--listen-grpc", grpc, "--listen-rest", rest,
-            "--listen-metrics", metrics, "--api-tokens", self.api_tokens, *flags], cpu=cpu)
+            "--listen-metrics", metrics, "--api-tokens", self.api_tokens, *flags], cpu=cpu, nice=nice)
         if name == "sonded":
             self.control_plane = program
 

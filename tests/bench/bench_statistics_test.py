@@ -55,3 +55,13 @@ def test_a_client_call_costs_what_its_request_costs_more():
     middle, _, _ = statistics.client_call(made)
 
     assert abs(middle - 1.5) < 1e-9
+
+
+def test_a_row_is_the_median_of_its_slices_and_the_sum_of_what_they_counted():
+    slices = [{"serviceCpuMicrosPerRequest": cost, "bpfMicrosPerRequest": bpf, "agentRssBytes": rss, "requests": 10, "spans": spans}
+              for cost, bpf, rss, spans in ((44.0, 1.5, 7, 10), (70.0, None, 9, 9), (44.2, None, 8, 10))]
+
+    row = statistics.row_of_slices(slices)
+
+    assert row == {"serviceCpuMicrosPerRequest": 44.2, "bpfMicrosPerRequest": 1.5, "agentRssBytes": 9, "requests": 30, "spans": 29}
+    assert statistics.row_of_slices([{"spans": None}]) == {"spans": None}

@@ -12,6 +12,20 @@ def median(values):
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
+SUMS = ("requests", "spans")
+HIGHEST = ("agentRssBytes", "bpfMapBytes")
+
+
+def row_of_slices(slices):
+    """What the slices of one mode and round say together: counts add up, memory is the highest, the rest the median."""
+    row = {}
+    for column in slices[0]:
+        values = [one[column] for one in slices if one[column] is not None]
+        combine = sum if column in SUMS else max if column in HIGHEST else median
+        row[column] = combine(values) if values else None
+    return row
+
+
 def interval(values, seed=1):
     """(median, low, high): the middle 95 % of the medians of resamples."""
     values = list(values)
