@@ -6,14 +6,14 @@
 #include "bpf/include/types.h"
 
 enum loss_reason {
-	LOSS_RING_FULL = 0,         /* records that found no room */
-	LOSS_RATE_LIMITED = 1,      /* requests over spans_per_second */
-	LOSS_NOT_SAMPLED = 2,       /* requests below the threshold: wanted, not a fault */
-	LOSS_SOCKET_STORAGE = 3,    /* chunks of a connection for which the kernel gave no memory */
-	LOSS_BYTES_UNREADABLE = 4,  /* chunks whose bytes were not resident or not addressed as expected */
-	LOSS_GOROUTINE_UNKNOWN = 5, /* requests whose register was not a goroutine's */
-	LOSS_CALL_NOT_PLAIN_TCP = 6,/* client calls over TLS or a connection that is not a *net.TCPConn */
-	LOSS_TABLE_FULL = 7,        /* open requests or pending calls that found no room: children become local roots */
+	LOSS_RING_FULL = 0,          /* records that found no room */
+	LOSS_RATE_LIMITED = 1,       /* requests over spans_per_second */
+	LOSS_NOT_SAMPLED = 2,        /* requests below the threshold: wanted, not a fault */
+	LOSS_SOCKET_STORAGE = 3,     /* chunks of a connection for which the kernel gave no memory */
+	LOSS_BYTES_UNREADABLE = 4,   /* chunks whose bytes were not resident or not addressed as expected */
+	LOSS_GOROUTINE_UNKNOWN = 5,  /* requests whose register was not a goroutine's */
+	LOSS_CALL_NOT_PLAIN_TCP = 6, /* client calls over TLS or a connection that is not a *net.TCPConn */
+	LOSS_TABLE_FULL = 7,         /* open requests or pending calls without room: children become local roots */
 	LOSS_REASONS = 8,
 };
 

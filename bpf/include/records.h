@@ -22,8 +22,8 @@ struct record_header {
 	__u64 time_ns;   /* CLOCK_BOOTTIME */
 	__u64 socket_id; /* the kernel's socket cookie, never reused; 0 for records without a socket */
 	__u32 tgid;
-	__u16 kind;      /* enum record_kind */
-	__u16 flags;     /* of the kind: enum chunk_flags, socket_state_flags, message_flags */
+	__u16 kind;  /* enum record_kind */
+	__u16 flags; /* of the kind: enum chunk_flags, socket_state_flags, message_flags */
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct record_header) == 24, "record_header crosses the kernel boundary");
 
@@ -56,30 +56,31 @@ KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_address) == 20, "socket_address cros
 
 /* What is known when an exchange begins. */
 struct exchange_start {
-	__u64 first_byte_ns;    /* server: when the first byte had been read; client: when the call began. CLOCK_BOOTTIME */
-	__u64 goid;             /* 0: the register did not prove to be a goroutine's */
-	__u64 parent_goid;      /* 0: unknown */
-	__u64 randomness;       /* 56 bits */
-	__u64 threshold;        /* 56 bits, as it was when the decision fell */
+	__u64 first_byte_ns; /* server: when the first byte had been read; client: when the call began. CLOCK_BOOTTIME */
+	__u64 goid;          /* 0: the register did not prove to be a goroutine's */
+	__u64 parent_goid;   /* 0: unknown */
+	__u64 randomness;    /* 56 bits */
+	__u64 threshold;     /* 56 bits, as it was when the decision fell */
 	__u32 receive_position; /* TCP stream positions of the first byte: copied_seq and write_seq, which the other */
 	__u32 send_position;    /* end knows too (the hop key). Valid when hop_key is 1 */
 	struct socket_address local;
 	struct socket_address peer;
-	__u8 hop_key;           /* 0 for what is not plain TCP: MPTCP, Unix */
+	__u8 hop_key; /* 0 for what is not plain TCP: MPTCP, Unix */
 	__u8 reserved[7];
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct exchange_start) == 96, "exchange_start crosses the kernel boundary");
 
 struct chunk_record {
 	struct record_header header;
-	__u64 stream_offset;   /* of the first byte, counted per direction since this socket was first seen */
-	__u64 other_offset;    /* bytes that had gone the other way by then, lost and unsampled ones included */
-	__u32 length;          /* bytes that the call moved */
-	__u16 captured_bytes;  /* of `bytes`, from the chunk's beginning */
-	__u16 tail_bytes;      /* of `bytes`, behind those: the last ones of the chunk, when it was not captured whole */
+	__u64 stream_offset;  /* of the first byte, counted per direction since this socket was first seen */
+	__u64 other_offset;   /* bytes that had gone the other way by then, lost and unsampled ones included */
+	__u32 length;         /* bytes that the call moved */
+	__u16 captured_bytes; /* of `bytes`, from the chunk's beginning */
+	__u16 tail_bytes;     /* of `bytes`, behind those: the last ones of the chunk, when it was not captured whole */
 	__s32 error;
 	__u32 reserved;
 	struct exchange_start start; /* with CHUNK_START, else undefined */
+
 	/* The bytes follow: up to EXCHANGE_BYTES_MAX and the tail. */
 #ifdef __bpf__
 	__u8 bytes[];
@@ -97,8 +98,8 @@ struct socket_state_record {
 	__u8 old_state;
 	__u8 new_state;
 	__u16 reserved;
-	__s32 error;            /* sk_err: ECONNRESET, ETIMEDOUT, EPIPE, … or 0 */
-	__u64 received_bytes;   /* stream offsets at this moment */
+	__s32 error;          /* sk_err: ECONNRESET, ETIMEDOUT, EPIPE, … or 0 */
+	__u64 received_bytes; /* stream offsets at this moment */
 	__u64 sent_bytes;
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_state_record) == 48, "it crosses the kernel boundary");
@@ -128,10 +129,10 @@ KERNEL_BOUNDARY_ASSERT(sizeof(struct panic_record) == 184, "panic_record crosses
 struct call_error_record {
 	struct record_header header; /* socket_id is 0 */
 	__u64 goid;
-	__s32 fd;                    /* of the call's connection; -1: unknown */
-	__u8 timed_out;              /* the error's type is one of process_config.timeout_types */
+	__s32 fd;       /* of the call's connection; -1: unknown */
+	__u8 timed_out; /* the error's type is one of process_config.timeout_types */
 	__u8 reserved[3];
-	__u64 error_type;            /* address of the type descriptor, 0: unknown */
+	__u64 error_type; /* address of the type descriptor, 0: unknown */
 	struct message message;
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 192, "it crosses the kernel boundary");

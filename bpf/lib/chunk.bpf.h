@@ -78,8 +78,8 @@ static __always_inline bool copy_bytes(
 		return false;
 	if (!tail)
 		return true;
-	return !bpf_probe_read_user(record->bytes + rejoined + captured, tail,
-	                            (void *)(call->address + call->visible - tail));
+	return !bpf_probe_read_user(
+		record->bytes + rejoined + captured, tail, (void *)(call->address + call->visible - tail));
 }
 
 /* A record with its bytes, NULL when the ring was full. The state's offsets are moved on by the caller after the record
@@ -125,8 +125,7 @@ static __always_inline struct chunk_record *make_record(
 	record->header.tgid = process->tgid;
 	record->header.kind = chunk->kind;
 	record->header.flags = flags;
-	record->stream_offset =
-		(chunk->kind == RECORD_RECEIVED ? state->received_bytes : state->sent_bytes) - rejoined;
+	record->stream_offset = (chunk->kind == RECORD_RECEIVED ? state->received_bytes : state->sent_bytes) - rejoined;
 	record->other_offset = chunk->kind == RECORD_RECEIVED ? state->sent_bytes : state->received_bytes;
 	record->length = chunk->length + rejoined;
 	record->captured_bytes = captured ? captured + rejoined : 0;

@@ -87,9 +87,8 @@ static __always_inline bool find_goroutine_again(
 	struct goroutine_bytes *g = bpf_map_lookup_elem(&goroutine_scratch, &zero);
 
 	if (g && known->g == address && config->go.g_goid <= GO_G_BEGIN_BYTES - sizeof(goid) &&
-	    !bpf_probe_read_user(g, GO_G_BEGIN_BYTES, (void *)address) &&
-	    is_on_its_stack(config, g, stack_pointer) && read_word(g, config->go.g_goid, &goid) && goid &&
-	    goid == known->goid) {
+	    !bpf_probe_read_user(g, GO_G_BEGIN_BYTES, (void *)address) && is_on_its_stack(config, g, stack_pointer) &&
+	    read_word(g, config->go.g_goid, &goid) && goid && goid == known->goid) {
 		found->goid = goid;
 		found->parent_goid = known->parent_goid;
 		return true;

@@ -17,8 +17,7 @@ static __always_inline bool is_stack_growing(struct pt_regs *regs)
 	return bpf_get_attach_cookie(regs) & SITE_FILTER_BY_FLAGS && regs->flags & (FLAG_CARRY | FLAG_ZERO);
 }
 
-static __always_inline void fill_header(
-	struct record_header *header, const struct traced_process *process, __u16 kind)
+static __always_inline void fill_header(struct record_header *header, const struct traced_process *process, __u16 kind)
 {
 	header->time_ns = process->now_ns;
 	header->socket_id = 0;
@@ -47,8 +46,8 @@ static __always_inline bool is_string_type(__u64 type)
 }
 
 /* The string that a value of one of the message types begins with. Returns flags for the record's header. */
-static __always_inline __u16 read_message(
-	const struct process_config *config, __u64 type, __u64 data, struct message *message)
+static __always_inline __u16
+read_message(const struct process_config *config, __u64 type, __u64 data, struct message *message)
 {
 	struct go_string string = {};
 	bool known = is_string_type(type);

@@ -103,8 +103,8 @@ static __always_inline struct go_interface find_error(const struct process_confi
 	struct go_interface error = {.table = regs->di, .data = regs->si};
 	struct go_interface canceled = {};
 	if (config->client.persist_conn_canceled_err &&
-	    !bpf_probe_read_user(&canceled, sizeof(canceled),
-	                         (void *)(regs->ax + config->client.persist_conn_canceled_err)) &&
+	    !bpf_probe_read_user(
+		    &canceled, sizeof(canceled), (void *)(regs->ax + config->client.persist_conn_canceled_err)) &&
 	    canceled.table)
 		return canceled;
 	return error;

@@ -68,7 +68,8 @@ static __always_inline void record_received(
 
 /* The stream ended, or a call failed for good. */
 static __always_inline void record_end(
-	struct sock *sock, const struct socket_state *state, const struct traced_process *process, __u16 kind, int error)
+	struct sock *sock, const struct socket_state *state, const struct traced_process *process, __u16 kind,
+	int error)
 {
 	if (error == ERROR_INTERRUPTED || error >= ERROR_RESTART)
 		return;
@@ -81,8 +82,8 @@ static __always_inline bool may_begin(const struct socket_state *state)
 {
 	if (!state)
 		return true;
-	return state->role != ROLE_CLIENT && (state->phase == PHASE_NONE || state->phase == PHASE_ANSWER ||
-	                                      state->phase == PHASE_SKIPPED_ANSWER);
+	return state->role != ROLE_CLIENT &&
+	       (state->phase == PHASE_NONE || state->phase == PHASE_ANSWER || state->phase == PHASE_SKIPPED_ANSWER);
 }
 
 static __always_inline bool keeps_root(struct traced_process *process, __u64 randomness)
@@ -112,14 +113,13 @@ static __always_inline void find_reader(
 	struct goroutine *found)
 {
 	found->goid = found->parent_goid = 0;
-	if (!call->g ||
-	    !find_goroutine_again(process->config, call->g, call->stack_pointer, &state->reader, found))
+	if (!call->g || !find_goroutine_again(process->config, call->g, call->stack_pointer, &state->reader, found))
 		count_loss(LOSS_GOROUTINE_UNKNOWN);
 }
 
 static __always_inline void begin_request(
-	struct sock *sock, struct socket_state *state, struct traced_process *process,
-	const struct socket_call *call, __u32 length, __u32 rejoined, __u64 randomness)
+	struct sock *sock, struct socket_state *state, struct traced_process *process, const struct socket_call *call,
+	__u32 length, __u32 rejoined, __u64 randomness)
 {
 	struct start start = {.first_byte_ns = process->now_ns, .randomness = randomness};
 	bool sampled = keeps_root(process, start.randomness);
@@ -157,8 +157,8 @@ static __always_inline void begin_request(
 /* The next chunk on a connection whose request is being answered, in one copy: either more of that exchange, or the next
  * request, and kept either way. The plain case of keep-alive. */
 static __always_inline void receive_next(
-	struct sock *sock, struct socket_state *state, struct traced_process *process,
-	const struct socket_call *call, __u32 length, __u64 randomness)
+	struct sock *sock, struct socket_state *state, struct traced_process *process, const struct socket_call *call,
+	__u32 length, __u64 randomness)
 {
 	struct chunk chunk = {.kind = RECORD_RECEIVED, .length = length, .budget = EXCHANGE_BYTES_MAX};
 	struct start start = {.first_byte_ns = process->now_ns, .randomness = randomness};
@@ -183,8 +183,8 @@ static __always_inline void receive_next(
 
 /* Looks before it copies: the connection may speak anything, and the request may not be sampled. */
 static __always_inline struct socket_state *receive_and_look(
-	struct sock *sock, struct socket_state *state, struct traced_process *process,
-	const struct socket_call *call, __u32 length, __u64 randomness)
+	struct sock *sock, struct socket_state *state, struct traced_process *process, const struct socket_call *call,
+	__u32 length, __u64 randomness)
 {
 	__u32 rejoined = 0;
 	bool begins = false;
@@ -224,9 +224,9 @@ static __always_inline void receive(struct sock *sock, int result, struct traced
 	}
 	find_socket_call(&call, result);
 	__u64 randomness = draw_randomness(process->now_ns, call.address ^ call.g);
-	bool plain = process->config->flags & PROCESS_SERVER && state && state->phase == PHASE_ANSWER && state->role == ROLE_SERVER && !state->held_bytes &&
-	             result >= HEAD_LOOK_BYTES && !process->config->spans_per_second &&
-	             randomness >= process->config->sampling_threshold;
+	bool plain = process->config->flags & PROCESS_SERVER && state && state->phase == PHASE_ANSWER &&
+	             state->role == ROLE_SERVER && !state->held_bytes && result >= HEAD_LOOK_BYTES &&
+	             !process->config->spans_per_second && randomness >= process->config->sampling_threshold;
 	if (plain)
 		receive_next(sock, state, process, &call, result, randomness);
 	else
@@ -371,11 +371,11 @@ int BPF_PROG(on_socket_state, struct sock *sock, int old_state, int new_state)
 	struct process_config *config = bpf_map_lookup_elem(&process_config, &tgid);
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 	if (config && now_ns < config->deadline_ns) {
-			struct program_use *use = count_hit(PROGRAM_SOCKET_STATE);
+		struct program_use *use = count_hit(PROGRAM_SOCKET_STATE);
 		if (state->told)
 			record_socket_state(sock, state, old_state, new_state, now_ns);
 		count_time(use, now_ns);
-		}
+	}
 	if (new_state == STATE_CLOSE)
 		forget_request(tgid, state->goid);
 	return 0;
