@@ -84,7 +84,8 @@ KernelFeatures detect_kernel_features() {
     features.limitations.emplace_back("/sys/kernel/btf/vmlinux is missing: no HTTP capture");
   features.ring_buffer = features.bpf && knows_ring_buffer();
   if (features.bpf && !features.ring_buffer)
-    features.limitations.emplace_back("no BPF ring buffer (Linux 5.8; 5.15 is the oldest that can work): no capture at all");
+    features.limitations.emplace_back(
+        "no BPF ring buffer (Linux 5.8; 5.15 is the oldest that can work): no capture at all");
   features.uprobe_multi = features.bpf && knows_uprobe_multi();
   features.uprobe_multi_pid =
       features.uprobe_multi && version_of(features.release) >= std::pair(6, 10);

@@ -226,8 +226,7 @@ class Tail::Hub {
 };
 
 // Where the reader begins: behind the event it names, else now.
-Result<store::ArrivalCursor>
-Tail::Hub::first_cursor(const sonde::v1::TailSessionRequest& request) {
+Result<store::ArrivalCursor> Tail::Hub::first_cursor(const sonde::v1::TailSessionRequest& request) {
   store::ArrivalCursor cursor;
   const bool resumes = !request.after_event_id().empty();
   if (resumes) cursor = TRY(store::parse_arrival_cursor(request.after_event_id()));

@@ -183,7 +183,8 @@ TEST_F(ExportTest, CountsAPartialSuccess) {
   EXPECT_EQ(exporter->stats()[0].sent_spans, 3u);
   EXPECT_EQ(exporter->stats()[0].rejected_spans, 2u);
   const auto stored = [&] { return number(*pool, "select rejected_spans from export_cursors"); };
-  for (int i = 0; i < 500 && stored() == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 500 && stored() == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(stored(), 2);
 }
 
