@@ -3,6 +3,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "controlplane/app/first_start.h"
+#include "controlplane/app/health_watch.h"
 #include "controlplane/app/metrics.h"
 #include "controlplane/edge/agent_control.h"
 #include "controlplane/edge/agent_results.h"
@@ -197,6 +198,7 @@ class ControlPlane::Parts {
   std::unique_ptr<edge::GrpcServer> grpc;
   // After the servers, so that it ends before them: what a call answers finds its connection.
   edge::Workers workers{settings.workers, edge::kCallsWaitingMax};
+  std::optional<HealthWatch> health_watch;
 
  private:
   bool stopped_ = false;
@@ -267,6 +269,7 @@ Result<> ControlPlane::Parts::serve(const Secrets& secrets) {
       authority.certificate_pem(),
       {agent_control.get(), agent_results.get()}};
   grpc = TRY(edge::GrpcServer::start(std::move(grpc_options), dispatch, workers));
+  health_watch.emplace(readiness, [this](bool ready) { grpc->set_serving(ready); });
   auto rest_tls = TRY(rest_identity(secrets, own));
   rest = TRY(edge::HttpServer::start(
       {settings.rest.address, settings.rest.port, rest_tls}, rest_api, workers, call_metrics));
@@ -282,6 +285,7 @@ Result<> ControlPlane::Parts::serve(const Secrets& secrets) {
 void ControlPlane::Parts::stop() {
   if (std::exchange(stopped_, true)) return;
   readiness.drain();
+  health_watch.reset();
   if (grpc) grpc->drain();
   push.stop();
   ingest.stop();

@@ -10,6 +10,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
+#include <mutex>
 #include <thread>
 
 namespace controlplane::edge {
@@ -88,6 +89,8 @@ class GrpcServer::Parts {
   GenericService generic;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
+  std::mutex health_mutex;
+  bool draining = false;
   std::jthread timer_thread;
 };
 
@@ -120,8 +123,18 @@ std::string GrpcServer::address() const { return target_of(parts_->options, part
 
 uint16_t GrpcServer::port() const { return static_cast<uint16_t>(parts_->port); }
 
+void GrpcServer::set_serving(bool serving) {
+  std::lock_guard lock(parts_->health_mutex);
+  auto* health = parts_->server->GetHealthCheckService();
+  if (health && !parts_->draining) health->SetServingStatus(serving);
+}
+
 void GrpcServer::drain() {
-  if (auto* health = parts_->server->GetHealthCheckService()) health->SetServingStatus(false);
+  {
+    std::lock_guard lock(parts_->health_mutex);
+    parts_->draining = true;
+    if (auto* health = parts_->server->GetHealthCheckService()) health->SetServingStatus(false);
+  }
   parts_->generic.drain();
 }
 

@@ -40,7 +40,10 @@ class GrpcServer {
 
   std::string address() const; // "127.0.0.1:9443", with the port that was really taken
   uint16_t port() const;
-  // Health becomes NOT_SERVING; calls are still taken.
+  // What gRPC health answers, for "" (the server) alone; SERVING at the start. Ignored after
+  // drain().
+  void set_serving(bool serving);
+  // Health becomes NOT_SERVING for good; calls are still taken.
   void drain();
   // GOAWAY to all; what is not done within `grace` is cancelled. Returns when all is done.
   void stop(std::chrono::milliseconds grace);

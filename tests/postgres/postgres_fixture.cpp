@@ -172,6 +172,17 @@ ScopedDatabase::~ScopedDatabase() {
   Cluster::instance().admin(fmt::format("drop database {} with (force)", name_));
 }
 
+void ScopedDatabase::take_away() {
+  Cluster& cluster = Cluster::instance();
+  cluster.admin(fmt::format("alter database {} allow_connections false", name_));
+  cluster.admin(fmt::format(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'", name_));
+}
+
+void ScopedDatabase::give_back() {
+  Cluster::instance().admin(fmt::format("alter database {} allow_connections true", name_));
+}
+
 std::unique_ptr<controlplane::store::Pool> ScopedDatabase::pool() const { return pool({}); }
 
 std::unique_ptr<controlplane::store::Pool>

@@ -31,6 +31,10 @@ class ScopedDatabase {
   // With other limits; database_url is set here.
   std::unique_ptr<controlplane::store::Pool> pool(controlplane::store::PoolOptions options) const;
 
+  // As if the server were gone: every connection breaks and none is let in, until it is given back.
+  void take_away();
+  void give_back();
+
  private:
   std::string name_;
   std::string url_;

@@ -102,7 +102,7 @@ void ScopedSonded::launch(const std::vector<std::string>& further_flags) {
 
 void ScopedSonded::wait_until_it_listens() {
   static const std::regex kListening(
-      R"(gRPC 127\.0\.0\.1:(\d+), REST http://127\.0\.0\.1:(\d+), metrics http://127\.0\.0\.1:(\d+)/)");
+      R"(gRPC 127\.0\.0\.1:(\d+), REST https?://127\.0\.0\.1:(\d+), metrics http://127\.0\.0\.1:(\d+)/)");
   auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
   std::smatch ports;
   std::string text = log();

@@ -41,6 +41,10 @@ class ScopedSonded {
   // The token of a role, for "authorization".
   static std::string bearer(const std::string& role) { return "Bearer token-of-" + role; }
 
+  uint16_t rest_port() const { return rest_port_; }
+  std::filesystem::path authority_file() const { return directory_ / "state" / "ca.pem"; }
+
+  postgres_fixture::ScopedDatabase& database() { return database_; }
   controlplane::store::Pool& pool() { return *pool_; }
   pid_t pid() const { return pid_; }
   size_t resident_bytes() const;
