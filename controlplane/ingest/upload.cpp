@@ -4,10 +4,13 @@
 #include "controlplane/ingest/limits.h"
 #include "controlplane/ingest/wire_reader.h"
 
+#include "opentelemetry/proto/common/v1/common.pb.h"
 #include "opentelemetry/proto/resource/v1/resource.pb.h"
+#include "opentelemetry/proto/trace/v1/trace.pb.h"
 #include "sonde/v1/status.pb.h"
 
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <cctype>
@@ -24,12 +27,14 @@ constexpr uint32_t kBootId = 1, kBatch = 2, kSessionId = 3, kTraces = 4, kLosses
 }
 constexpr uint32_t kTracesResourceSpans = 1;
 constexpr uint32_t kResource = 1, kScopeSpans = 2;
-constexpr uint32_t kScopeSpan = 2;
+constexpr uint32_t kScope = 1, kScopeSpan = 2;
+constexpr uint32_t kSchemaUrl = 3; // of ResourceSpans and ScopeSpans
 namespace span_field {
 constexpr uint32_t kTraceId = 1, kSpanId = 2, kTraceState = 3, kParentSpanId = 4, kName = 5,
-                   kKind = 6, kStart = 7, kEnd = 8, kAttributes = 9, kStatus = 15;
+                   kKind = 6, kStart = 7, kEnd = 8, kAttributes = 9, kEvents = 11, kLinks = 13,
+                   kStatus = 15;
 }
-constexpr uint32_t kKeyValueKey = 1, kKeyValueValue = 2, kAnyString = 1;
+constexpr uint32_t kKeyValueKey = 1, kKeyValueValue = 2, kAnyString = 1, kAnyArray = 5, kAnyMap = 6;
 constexpr uint32_t kStatusMessage = 2, kStatusCode = 3;
 constexpr uint32_t kKindMax = 5, kStatusMax = 2;
 
@@ -71,15 +76,24 @@ bool is_zero(std::string_view id) {
   return std::all_of(id.begin(), id.end(), [](char c) { return c == 0; });
 }
 
-// Keys and text values; what else a value holds is passed on as it is.
-bool valid_attribute(std::string_view bytes) {
+// What agents of ours never send is read by protobuf: a batch that it would not read must not get
+// into a request with those of others.
+template <class Message> bool parses(std::string_view bytes) {
+  const google::protobuf::LogSilencer quiet; // it is counted; a line each would be theirs to write
+  return Message().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+// `nested` becomes true when a value holds others.
+bool valid_attribute(std::string_view bytes, bool& nested) {
   WireReader pair(bytes);
   while (pair.next()) {
     if (pair.is(kKeyValueKey, WireType::kBytes) && !is_text(pair.bytes())) return false;
     if (!pair.is(kKeyValueValue, WireType::kBytes)) continue;
     WireReader value(pair.bytes());
-    while (value.next())
+    while (value.next()) {
       if (value.is(kAnyString, WireType::kBytes) && !is_text(value.bytes())) return false;
+      nested |= value.is(kAnyArray, WireType::kBytes) || value.is(kAnyMap, WireType::kBytes);
+    }
     if (!value.ok()) return false;
   }
   return pair.ok();
@@ -99,6 +113,7 @@ bool read_span(std::string_view bytes, SpanView& span) {
   using namespace span_field;
   span.bytes = bytes;
   size_t attributes = 0;
+  bool nested = false;
   WireReader reader(bytes);
   while (reader.next()) {
     if (reader.is(kTraceId, WireType::kBytes)) span.trace_id = reader.bytes();
@@ -108,27 +123,35 @@ bool read_span(std::string_view bytes, SpanView& span) {
     if (reader.is(kKind, WireType::kVarint)) span.kind = static_cast<uint32_t>(reader.number());
     if (reader.is(kStart, WireType::kFixed64)) span.start_unix_nanos = reader.number();
     if (reader.is(kEnd, WireType::kFixed64)) span.end_unix_nanos = reader.number();
-    if (reader.is(kTraceState, WireType::kBytes) && !is_text(reader.bytes())) return false;
+    // Every occurrence: the last one counts, and those before it are passed on too.
+    const bool text =
+        reader.is(kName, WireType::kBytes) || reader.is(kTraceState, WireType::kBytes);
+    if (text && !is_text(reader.bytes())) return false;
     if (reader.is(kStatus, WireType::kBytes) && !read_status(reader.bytes(), span)) return false;
     if (reader.is(kAttributes, WireType::kBytes) &&
-        (++attributes > kAttributesMax || !valid_attribute(reader.bytes())))
+        (++attributes > kAttributesMax || !valid_attribute(reader.bytes(), nested)))
       return false;
+    nested |= reader.is(kEvents, WireType::kBytes) || reader.is(kLinks, WireType::kBytes);
   }
-  return reader.ok();
+  return reader.ok() && (!nested || parses<opentelemetry::proto::trace::v1::Span>(bytes));
 }
 
 bool valid_span(const SpanView& span) {
   return span.bytes.size() <= kSpanBytesMax && span.trace_id.size() == 16 &&
          !is_zero(span.trace_id) && span.span_id.size() == 8 && !is_zero(span.span_id) &&
          (span.parent_span_id.empty() || span.parent_span_id.size() == 8) &&
-         span.name.size() <= kNameBytesMax && is_text(span.name) && span.kind <= kKindMax &&
-         span.status <= kStatusMax && span.start_unix_nanos <= INT64_MAX &&
-         span.end_unix_nanos <= INT64_MAX;
+         span.name.size() <= kNameBytesMax && span.kind <= kKindMax && span.status <= kStatusMax &&
+         span.start_unix_nanos <= INT64_MAX && span.end_unix_nanos <= INT64_MAX;
 }
 
 base::Result<> read_scope(std::string_view bytes, ResourceView& view, Upload& upload) {
   WireReader reader(bytes);
   while (reader.next()) {
+    if (reader.is(kScope, WireType::kBytes) &&
+        !parses<opentelemetry::proto::common::v1::InstrumentationScope>(reader.bytes()))
+      return malformed("InstrumentationScope does not parse");
+    if (reader.is(kSchemaUrl, WireType::kBytes) && !is_text(reader.bytes()))
+      return malformed("schema_url is no text");
     if (!reader.is(kScopeSpan, WireType::kBytes)) continue;
     if (upload.spans + upload.invalid_spans == kSpansPerBatchMax)
       return malformed("more spans than a batch can have");
@@ -155,6 +178,8 @@ base::Result<> read_traces(std::string_view bytes, Upload& upload) {
     WireReader reader(traces.bytes());
     while (reader.next()) {
       if (reader.is(kResource, WireType::kBytes)) view.resource = reader.bytes();
+      if (reader.is(kSchemaUrl, WireType::kBytes) && !is_text(reader.bytes()))
+        return malformed("schema_url is no text");
       if (reader.is(kScopeSpans, WireType::kBytes)) TRY(read_scope(reader.bytes(), view, upload));
     }
     if (!reader.ok()) return malformed("ResourceSpans does not parse");
@@ -168,6 +193,7 @@ base::Result<> read_traces(std::string_view bytes, Upload& upload) {
 // Reasons are words of ours; an agent cannot make the table of them grow.
 void read_loss(std::string_view bytes, Upload& upload) {
   sonde::v1::Loss loss;
+  const google::protobuf::LogSilencer quiet;
   if (!loss.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || loss.count() == 0)
     return;
   const bool word =
@@ -213,6 +239,7 @@ base::Result<Upload> decode_upload(std::string_view message) {
 base::Result<StampedResource>
 stamp(std::string_view resource, std::string_view agent_id, std::string_view hostname) {
   opentelemetry::proto::resource::v1::Resource message;
+  const google::protobuf::LogSilencer quiet;
   if (!message.ParseFromArray(resource.data(), static_cast<int>(resource.size())))
     return malformed("Resource does not parse");
   StampedResource stamped;

@@ -93,6 +93,14 @@ TEST(Upload, LeavesOutAndCountsSpansThatCannotBe) {
   EXPECT_TRUE(invalid([](Span& s) { s.set_span_id("123456789"); }));
   EXPECT_TRUE(invalid([](Span& s) { s.set_parent_span_id("1"); }));
   EXPECT_TRUE(invalid([](Span& s) { s.set_start_time_unix_nano(UINT64_MAX); }));
+  // What we do not read ourselves must be readable for those we pass it on to.
+  EXPECT_FALSE(invalid([](Span& s) { s.add_events()->set_name("exception"); }));
+  EXPECT_TRUE(invalid([](Span& s) { s.add_events()->set_name("\xff"); }));
+  EXPECT_TRUE(invalid([](Span& s) { s.add_links()->set_trace_state("\xff"); }));
+  EXPECT_TRUE(invalid([](Span& s) {
+    auto& list = *s.add_attributes()->mutable_value()->mutable_array_value();
+    list.add_values()->set_string_value("\xff");
+  }));
   EXPECT_TRUE(invalid([](Span& s) { s.set_kind(static_cast<Span::SpanKind>(77)); }));
   EXPECT_TRUE(invalid([](Span& s) { s.set_trace_state(std::string(kSpanBytesMax, 'x')); }));
   EXPECT_TRUE(invalid([](Span& s) {
@@ -121,6 +129,15 @@ TEST(Upload, RefusesWhatIsNoBatch) {
   EXPECT_EQ(reason([](UploadRequest& r) { r.set_session_id("s1"); }), "MALFORMED_BATCH");
   EXPECT_EQ(
       reason([](UploadRequest& r) { r.set_boot_id(std::string(65, 'b')); }), "MALFORMED_BATCH");
+  const auto group = [](UploadRequest& r) -> auto& {
+    return *r.mutable_traces()->mutable_resource_spans(0);
+  };
+  EXPECT_EQ(reason([&](UploadRequest& r) { group(r).set_schema_url("\xff"); }), "MALFORMED_BATCH");
+  EXPECT_EQ(
+      reason([&](UploadRequest& r) {
+        group(r).mutable_scope_spans(0)->mutable_scope()->set_name("\xff");
+      }),
+      "MALFORMED_BATCH");
   EXPECT_EQ(decode_upload("\xff\xff").error().reason, "MALFORMED_BATCH");
 }
 

@@ -18,19 +18,20 @@ class WireReader {
   bool next() {
     if (at_ == end_ || !ok_) return false;
     uint64_t tag = 0;
-    if (!read_varint(tag) || tag > UINT32_MAX || tag >> 3 == 0) return fail();
+    if (!read_varint(tag, kShortVarintBytesMax) || tag > UINT32_MAX || tag >> 3 == 0) return fail();
     field_ = static_cast<uint32_t>(tag >> 3);
     type_ = static_cast<WireType>(tag & 7);
     switch (type_) {
     case WireType::kVarint:
-      return read_varint(number_) || fail();
+      return read_varint(number_, kVarintBytesMax) || fail();
     case WireType::kFixed64:
       return read_fixed(8) || fail();
     case WireType::kFixed32:
       return read_fixed(4) || fail();
     case WireType::kBytes: {
       uint64_t size = 0;
-      if (!read_varint(size) || size > static_cast<uint64_t>(end_ - at_)) return fail();
+      if (!read_varint(size, kShortVarintBytesMax) || size > static_cast<uint64_t>(end_ - at_))
+        return fail();
       bytes_ = {at_, static_cast<size_t>(size)};
       at_ += size;
       return true;
@@ -51,9 +52,14 @@ class WireReader {
     ok_ = false;
     return false;
   }
-  bool read_varint(uint64_t& value) {
+  // protobuf reads tags and sizes of at most five bytes, and so must we: what we pass on is read
+  // again.
+  static constexpr int kShortVarintBytesMax = 5;
+  static constexpr int kVarintBytesMax = 10;
+
+  bool read_varint(uint64_t& value, int bytes_max) {
     value = 0;
-    for (int shift = 0; shift < 64 && at_ != end_; shift += 7) {
+    for (int shift = 0; shift < 7 * bytes_max && at_ != end_; shift += 7) {
       const auto byte = static_cast<uint8_t>(*at_++);
       value |= static_cast<uint64_t>(byte & 0x7F) << shift;
       if (byte < 0x80) return true;
