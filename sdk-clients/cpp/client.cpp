@@ -28,7 +28,8 @@ std::shared_ptr<grpc::Channel> make_channel(const ClientConfig& config) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // A refused connection is tried again with every call, not a second later.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // In spite of its name this is how long one attempt to connect may take, TLS included.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, limits::kConnectTimeout.count());
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetUserAgentPrefix("sonde-cpp");
   return grpc::CreateCustomChannel(config.server, grpc::SslCredentials(tls), arguments);

@@ -11,6 +11,12 @@
 #include <sonde/v1/result_service.grpc.pb.h>
 #include <sonde/v1/session_service.grpc.pb.h>
 
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+
 namespace sonde {
 namespace {
 
@@ -151,6 +157,66 @@ TEST_F(ClientTest, ResumesABrokenTailBehindItsLastEvent) {
 
   EXPECT_TRUE(end.ok());
   EXPECT_THAT(ids, ElementsAre("1", "2"));
+}
+
+// A listener of which the far end is slow: it takes connections and never says a word.
+class SilentServer {
+ public:
+  SilentServer() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(bind(fd_, generic, size), 0);
+    EXPECT_EQ(listen(fd_, 4), 0);
+    EXPECT_EQ(getsockname(fd_, generic, &size), 0);
+    name_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~SilentServer() { close(fd_); }
+  SilentServer(const SilentServer&) = delete;
+  SilentServer& operator=(const SilentServer&) = delete;
+
+  const std::string& name() const { return name_; }
+  // How long the first caller stays; `most` when it does not go by itself.
+  std::chrono::milliseconds patience_of_caller(std::chrono::milliseconds most) const {
+    const int connection = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+    const auto start = std::chrono::steady_clock::now();
+    const auto passed = [&] {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::chrono::steady_clock::now() - start);
+    };
+    char bytes[4096];
+    pollfd ready{connection, POLLIN, 0};
+    while (passed() < most)
+      if (poll(&ready, 1, static_cast<int>((most - passed()).count()) + 1) == 1 &&
+          read(connection, bytes, sizeof bytes) <= 0)
+        break;
+    const auto stayed = passed();
+    close(connection);
+    return stayed;
+  }
+
+ private:
+  int fd_;
+  std::string name_;
+};
+
+TEST(Client, GivesADistantServerTimeForItsHandshake) {
+  constexpr std::chrono::milliseconds kRoundTripsOfAHandshake{800};
+  const SilentServer server;
+  Client client(
+      {.server = server.name(),
+       .token = "secret",
+       .authorities = {},
+       .ca_file = {},
+       .timeout = 3 * kRoundTripsOfAHandshake});
+
+  std::thread call([&] { static_cast<void>(client.list_agents({})); });
+  const auto patience = server.patience_of_caller(kRoundTripsOfAHandshake);
+  call.join();
+
+  EXPECT_GE(patience, kRoundTripsOfAHandshake);
 }
 
 TEST(Status, TellsAnUntrustedServerFromOneThatIsDown) {

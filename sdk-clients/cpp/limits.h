@@ -11,6 +11,8 @@ namespace sonde::limits {
 inline constexpr int kCallAttempts = 4;
 inline constexpr std::chrono::milliseconds kFirstRetryDelay{100};
 inline constexpr std::chrono::seconds kCallTimeout{15};
+// For TCP and TLS together: several round trips around the world, on a machine that is busy.
+inline constexpr std::chrono::milliseconds kConnectTimeout{10'000};
 // Asked for per page; the server may answer fewer.
 inline constexpr int kPageSize = 500;
 // A list that is longer ends with an error: narrow it with a filter.
