@@ -1,6 +1,7 @@
 #include "sdk-clients/cli/command_line.h"
 
 #include "sdk-clients/cli/completion.h"
+#include "sdk-clients/cli/help.h"
 #include "sdk-clients/cli/text.h"
 
 #include <CLI/App.hpp>
@@ -12,37 +13,6 @@
 
 namespace cli {
 namespace {
-
-constexpr const char* kMainEpilog = R"(
-Start here:
-  sonde agents                                   the hosts that may be traced
-  sonde processes                                the Go programs on them
-  sonde session run --probe http --service shop --ttl 5m
-  sonde tail SESSION                             spans as they arrive
-  sonde trace SESSION --latest                   the newest trace as a tree
-
-Server, token and authority come from flags, then SONDE_SERVER, SONDE_TOKEN or SONDE_TOKEN_FILE, SONDE_CA,
-then ~/.config/sonde/config.yaml with the keys server, tokenFile and ca.
-
-Exit codes: 0 done · 1 unexpected error · 2 wrong command line or file · 3 token missing or not allowed ·
-  4 not found · 5 refused (the reason says why) · 6 server unreachable or not trusted · 7 nothing is traced ·
-  130 interrupted)";
-
-constexpr const char* kRunEpilog = R"(
-Examples:
-  sonde session run --probe http -l env=prod --service checkout --ttl 5m --dry-run
-      how many hosts and processes that would trace
-  sonde session run --probe http:server --service 'check*' --ratio 0.1 --rate 500
-      one request in ten, at most 500 spans a second and process
-  sonde session run -f session.yaml --ttl 10m
-      what the file says, for ten minutes
-
-A session in a file (JSON reads as well):
-  displayName: checkout is slow
-  selector: {hosts: env=prod, service: checkout}
-  probes: [{http: {}}]
-  sampling: {ratio: 0.1, spansPerSecond: 500}
-  ttl: 5m)";
 
 // Everything that flags and positional words are read into.
 struct Values {
@@ -66,7 +36,7 @@ class CommandLine {
     app_.require_subcommand(1);
     app_.failure_message(
         [](const CLI::App*, const CLI::Error& error) { return std::string(error.what()); });
-    app_.footer(kMainEpilog);
+    app_.footer(help_epilog(""));
     app_.set_version_flag("--version", "sonde " SONDE_VERSION);
     add_global_options();
     add_fleet();
@@ -84,10 +54,19 @@ class CommandLine {
   CLI::App*
   add(CLI::App* parent, const std::string& name, const std::string& what, Command command) {
     auto* sub = parent->add_subcommand(name, what);
+    // Not the parent's, which CLI11 hands down.
+    sub->footer(help_epilog(parent == &app_ ? name : parent->get_name() + " " + name));
     sub->callback([this, sub, command = std::move(command)] {
       if (sub->get_subcommands().empty()) command_ = command;
     });
     return sub;
+  }
+  // A word that only leads to commands.
+  CLI::App* add_group(const std::string& name, const std::string& what) {
+    auto* group = app_.add_subcommand(name, what);
+    group->footer(help_epilog(name));
+    group->require_subcommand(1);
+    return group;
   }
   void add_id(CLI::App* sub, const std::string& name, const std::string& what) {
     sub->add_option(name, values_.id, what)->required()->type_name("");
@@ -162,8 +141,7 @@ void CommandLine::add_fleet() {
   processes->add_option("--filter", values_.list.filter, "e.g. 'service = \"checkout\"'")
       ->type_name("FILTER");
 
-  auto* token = app_.add_subcommand("token", "join tokens, with which hosts enroll");
-  token->require_subcommand(1);
+  auto* token = add_group("token", "join tokens, with which hosts enroll");
   auto* create = add(token, "create", "make one and print it", [this](Context& c) {
     return create_token(c, values_.token);
   });
@@ -173,8 +151,6 @@ void CommandLine::add_fleet() {
       ->add_option("-l,--label", values_.token.labels, "label that the agent gets; may be repeated")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  create->footer("\nExample:\n  sonde token create --ttl 10m -l env=prod > token\n  sonde-agent "
-                 "--join-token-file token …   on the host");
   add(token, "list", "all of them, without the secrets", [](Context& c) { return list_tokens(c); });
   add_id(
       add(token, "delete", "so that nobody can use it",
@@ -183,8 +159,7 @@ void CommandLine::add_fleet() {
 }
 
 void CommandLine::add_sessions() {
-  auto* session = app_.add_subcommand("session", "tracing sessions: run, watch, end");
-  session->require_subcommand(1);
+  auto* session = add_group("session", "tracing sessions: run, watch, end");
   add_session_run(session);
   add(session, "list", "all of them", [this](Context& c) { return list_sessions(c, values_.list); })
       ->add_option("--filter", values_.list.filter, "e.g. 'state = \"ACTIVE\"'")
@@ -220,7 +195,6 @@ void CommandLine::add_session_run(CLI::App* session) {
   auto* sub = add(session, "run", "start one and wait for its probes", [this](Context& c) {
     return run_session(c, values_.run);
   });
-  sub->footer(kRunEpilog);
   constexpr const char* kWhat = "What";
   constexpr const char* kWhere = "Where (everything given must match)";
   constexpr const char* kMuch = "How much";
@@ -301,9 +275,6 @@ void CommandLine::add_results() {
   trace->add_option("TRACE", values_.second_id, "which trace; without it the list of all")
       ->type_name("");
   trace->add_flag("--latest", values_.latest, "the newest trace");
-  trace->footer("\nExamples:\n  sonde trace SESSION             all traces, newest first\n  sonde "
-                "trace SESSION --latest\n"
-                "  sonde trace SESSION TRACE -o json    OTLP JSON");
 
   auto* spans = add(&app_, "spans", "spans of a session, a line each", [this](Context& c) {
     return list_spans(c, values_.id, values_.list.filter);
@@ -316,8 +287,7 @@ void CommandLine::add_results() {
 }
 
 void CommandLine::add_policy() {
-  auto* rules = app_.add_subcommand("rules", "sampling rules: what every session may keep at most");
-  rules->require_subcommand(1);
+  auto* rules = add_group("rules", "sampling rules: what every session may keep at most");
   add(rules, "list", "all of them", [](Context& c) { return list_rules(c); });
   auto* apply = add(rules, "apply", "make the rules of a file hold", [this](Context& c) {
     return apply_rules(c, values_.file, values_.diff);
@@ -326,14 +296,11 @@ void CommandLine::add_policy() {
       ->required()
       ->type_name("FILE");
   apply->add_flag("--diff", values_.diff, "change nothing, show what would change");
-  apply->footer("\nA rule in a file:\n  displayName: checkout at ten percent\n  selector: "
-                "{service: checkout}\n  ratio: 0.1");
   add_id(
       add(rules, "delete", "remove one", [this](Context& c) { return delete_rule(c, values_.id); }),
       "RULE", "its id");
 
-  auto* offsets = app_.add_subcommand("offsets", "struct layouts that the fleet has learned");
-  offsets->require_subcommand(1);
+  auto* offsets = add_group("offsets", "struct layouts that the fleet has learned");
   add(offsets, "list", "all tables", [](Context& c) { return list_offset_tables(c); });
   add_id(
       add(offsets, "get", "one table with its fields",
@@ -343,11 +310,9 @@ void CommandLine::add_policy() {
 
 void CommandLine::add_completion() {
   auto* sub = app_.add_subcommand("completion", "a completion script for your shell");
+  sub->footer(help_epilog("completion"));
   sub->add_option("SHELL", values_.shell, "bash, zsh or fish")->required()->type_name("");
   sub->callback([this] { completion_wanted_ = true; });
-  sub->footer("\nExamples:\n  source <(sonde completion bash)\n  sonde completion zsh > "
-              "\"${fpath[1]}/_sonde\"\n"
-              "  sonde completion fish > ~/.config/fish/completions/sonde.fish");
 }
 
 void collect_options(const CLI::App& app, std::vector<std::string>& words) {
@@ -412,9 +377,16 @@ CommandLine::complain(const std::string& what, const std::vector<std::string>& a
   if (unknown.starts_with("-")) candidates.insert(candidates.end(), global.begin(), global.end());
   const auto meant = unknown.empty() ? "" : nearest(unknown, candidates);
   const auto command = fmt::format("sonde{}{}", path.empty() ? "" : " ", fmt::join(path, " "));
+  std::vector<std::string> commands_here;
+  for (const auto& word : known)
+    if (!word.starts_with("-")) commands_here.push_back(word);
+  // CLI11's words for a group without a command.
+  const bool incomplete = what == "A subcommand is required";
   std::string text = fmt::format(
       "sonde: {}\n",
-      meant.empty() ? what : fmt::format("there is no {} in `{}`", unknown, command));
+      incomplete      ? fmt::format("which command? There are {}", fmt::join(commands_here, ", "))
+      : meant.empty() ? what
+                      : fmt::format("there is no {} in `{}`", unknown, command));
   if (!meant.empty()) text += fmt::format("  did you mean {}?\n", meant);
   text += fmt::format("  `{} --help` tells more\n", command);
   return {"", text, kUsage};

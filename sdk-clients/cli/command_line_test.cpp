@@ -46,6 +46,58 @@ TEST(CommandLine, HelpTeachesWithExamples) {
   EXPECT_THAT(run.out, HasSubstr("--dry-run"));
 }
 
+TEST(CommandLine, TheHelpOfEveryCommandHasExamplesOfItsOwn) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"agents"},
+           {"agents", "list"},
+           {"agents", "get"},
+           {"agents", "drain"},
+           {"agents", "evict"},
+           {"agents", "ban"},
+           {"processes"},
+           {"token"},
+           {"token", "create"},
+           {"token", "list"},
+           {"token", "delete"},
+           {"session"},
+           {"session", "run"},
+           {"session", "list"},
+           {"session", "get"},
+           {"session", "status"},
+           {"session", "stop"},
+           {"session", "cancel"},
+           {"session", "delete"},
+           {"session", "extend"},
+           {"tail"},
+           {"trace"},
+           {"spans"},
+           {"rules"},
+           {"rules", "list"},
+           {"rules", "apply"},
+           {"rules", "delete"},
+           {"offsets"},
+           {"offsets", "list"},
+           {"offsets", "get"},
+           {"completion"}}) {
+    auto asked = words;
+    asked.emplace_back("--help");
+    const auto help = answer(asked).out;
+    std::string command = "sonde";
+    for (const auto& word : words) command += " " + word;
+
+    EXPECT_THAT(help, HasSubstr("Usage: " + command)) << help;
+    const auto examples = help.find("\nExample");
+    ASSERT_NE(examples, help.npos) << help;
+    EXPECT_THAT(help.substr(examples), HasSubstr(command)) << help;
+    EXPECT_THAT(help, testing::Not(HasSubstr("Start here"))) << help;
+  }
+}
+
+TEST(CommandLine, WithoutACommandSaysWhichThereAre) {
+  EXPECT_THAT(answer({}).err, HasSubstr("agents, processes, token, session"));
+  EXPECT_THAT(answer({"session"}).err, HasSubstr("run, list, get"));
+}
+
 TEST(CommandLine, CompletionKnowsEveryCommandOfEveryShell) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const auto script = answer({"completion", shell});
