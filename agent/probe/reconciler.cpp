@@ -107,7 +107,10 @@ void Reconciler::reconcile() {
     return publish_statuses(plans);
   }
   publish_traced(plans);
+  const bool fresh = !kernel_.loaded();
   auto loaded = kernel_.load();
+  // What was counted before is nobody's here: records are counted since the agent started.
+  if (fresh) shared_cost_ = kernel_.use().cost;
   if (!loaded) base::log::warn("BPF programs: {}", loaded.error().message);
   for (auto& [pid, plan] : plans) {
     if (!plan.traces()) continue;
@@ -264,8 +267,8 @@ sonde::v1::Usage Reconciler::usage_of(const std::string& session_id) const {
 
 // The programs count for all sessions together; each is charged by the processes it traces.
 void Reconciler::share_costs() {
+  if (!kernel_.loaded()) return;
   const auto total = kernel_.use().cost;
-  if (total.cpu < shared_cost_.cpu) shared_cost_.cpu = base::Nanoseconds(0); // loaded anew
   const auto cpu = total.cpu - shared_cost_.cpu;
   const auto events = total.events - shared_cost_.events;
   shared_cost_ = total;

@@ -42,7 +42,7 @@ class FakeKernel final : public Kernel {
     ++attachments;
     return Link(base::Fd(dup(0)));
   }
-  KernelUse use() const override { return current_use; }
+  KernelUse use() const override { return is_loaded ? current_use : KernelUse(); }
 
   std::optional<base::Error> load_error;
   std::optional<base::Error> verify_error;
@@ -284,6 +284,24 @@ TEST_F(ReconcilerTest, ChargesASessionOnlyForWhatHappensInItsTime) {
 
   EXPECT_EQ(reconciler().usage_of("b").events(), 10U);
   EXPECT_NEAR(reconciler().usage_of("b").bpf_cpu_seconds(), 0.002, 1e-9);
+}
+
+TEST_F(ReconcilerTest, ASessionAfterABusyOneStartsWithItsWholeBudget) {
+  reconciler().process_started(go_process(1));
+  reconciler().apply(session("busy"));
+  kernel.current_use.cost = {0ms, 1'000'000};
+  reconciler().tick();
+  reconciler().apply({});
+  clock.advance(60s);
+  reconciler().tick(); // nothing is loaded, and nothing is counted
+
+  reconciler().apply(session("quiet"));
+  clock.advance(2s);
+  reconciler().tick();
+
+  EXPECT_EQ(statuses["quiet"].state(), AssignmentStatus::ACTIVE);
+  EXPECT_EQ(kernel.rows[1].sampling_threshold, 0U);
+  EXPECT_EQ(reconciler().usage_of("quiet").events(), 0U);
 }
 
 TEST_F(ReconcilerTest, AnswersEveryDeltaOnceEvenWhenNothingChanged) {
