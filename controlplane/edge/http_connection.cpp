@@ -372,7 +372,7 @@ class Connection final : public OpenConnection,
 } // namespace
 
 void serve_connection(
-    std::shared_ptr<HttpServer::Shared> shared, tcp::socket socket, std::string peer) {
+    const std::shared_ptr<HttpServer::Shared>& shared, tcp::socket socket, std::string peer) {
   std::shared_ptr<asio::ssl::context> tls;
   {
     std::lock_guard lock(shared->tls_mutex);

@@ -51,7 +51,7 @@ class HttpServer::Shared : public std::enable_shared_from_this<HttpServer::Share
 
 // Begins to serve an accepted socket; the connection owns itself until it closes.
 void serve_connection(
-    std::shared_ptr<HttpServer::Shared> shared, boost::asio::ip::tcp::socket socket,
+    const std::shared_ptr<HttpServer::Shared>& shared, boost::asio::ip::tcp::socket socket,
     std::string peer);
 
 } // namespace controlplane::edge

@@ -27,7 +27,7 @@ TEST(PageToken, IsGoodForOneQueryOnly) {
 
 TEST(PageToken, RefusesWhatIsNotAToken) {
   std::string token = encode_page_token({"abc"}, "");
-  for (std::string bad :
+  for (const std::string& bad :
        {std::string("xyz"), std::string("00"), token.substr(0, token.size() - 2), token + "00",
         std::string(10000, '0')})
     EXPECT_EQ(decode_page_token(bad, "", 1).error().reason, "INVALID_PAGE_TOKEN") << bad;

@@ -90,7 +90,7 @@ Result<SamplingRule> update_sampling_rule(
 }
 
 Result<OffsetTable> complete_offset_table(const OffsetTable& asked) {
-  auto refuse = [](std::string_view reason, std::string message, std::string path) {
+  auto refuse = [](std::string_view reason, std::string message, const std::string& path) {
     return invalid_argument(reason, std::move(message)).at("offsetTable." + path);
   };
   static const std::regex kGoVersion(R"(go1\.\d{1,3}(\.\d{1,3}|(rc|beta)\d{1,2})?)");

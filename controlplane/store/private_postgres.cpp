@@ -136,7 +136,8 @@ Result<void> make_database(const fs::path& socket) {
 
 } // namespace
 
-Result<std::unique_ptr<PrivatePostgres>> PrivatePostgres::start(PrivatePostgresOptions options) {
+Result<std::unique_ptr<PrivatePostgres>>
+PrivatePostgres::start(const PrivatePostgresOptions& options) {
   if (geteuid() == 0)
     return base::failed_precondition(
         "POSTGRES_REFUSES_ROOT",

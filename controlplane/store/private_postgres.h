@@ -30,7 +30,8 @@ class PrivatePostgres {
   // Waits until the server answers; logs what takes time. Not for root (POSTGRES_REFUSES_ROOT):
   // call become_unprivileged() first. Further errors are those of postgres_files.h and
   //   POSTGRES_FAILED  initdb or the server failed; the message ends with its own words
-  static base::Result<std::unique_ptr<PrivatePostgres>> start(PrivatePostgresOptions options);
+  static base::Result<std::unique_ptr<PrivatePostgres>>
+  start(const PrivatePostgresOptions& options);
   ~PrivatePostgres(); // ends the server; close connections before
   PrivatePostgres(const PrivatePostgres&) = delete;
   PrivatePostgres& operator=(const PrivatePostgres&) = delete;
