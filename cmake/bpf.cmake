@@ -20,6 +20,7 @@ function(bpf_program NAME)
     COMMAND ${BPFTOOL} gen skeleton ${object} name ${NAME} > ${skeleton}
     DEPENDS ${object} VERBATIM)
   add_custom_target(bpf_${NAME}_skeleton DEPENDS ${skeleton})
+  add_dependencies(generated_headers bpf_${NAME}_skeleton)
   add_library(bpf_${NAME} INTERFACE)
   add_dependencies(bpf_${NAME} bpf_${NAME}_skeleton)
   target_include_directories(bpf_${NAME} SYSTEM INTERFACE ${CMAKE_CURRENT_BINARY_DIR})
