@@ -16,6 +16,8 @@ inline constexpr std::chrono::milliseconds kPollInterval{100};
 inline constexpr std::chrono::seconds kWaitForActive{30};
 inline constexpr std::chrono::seconds kWaitForHosts{2};
 inline constexpr size_t kTerminalColumnsDefault = 120;
+// Of a span's name with its path, in trees and lines.
+inline constexpr size_t kSpanTitleColumnsMax = 64;
 inline constexpr size_t kBarColumnsMin = 12;
 inline constexpr size_t kBarColumnsMax = 48;
 // A span deeper than this is drawn at this depth: a damaged trace must not hang the terminal.

@@ -1,5 +1,6 @@
 #include "sdk-clients/cli/render.h"
 
+#include "sdk-clients/cli/limits.h"
 #include "sdk-clients/cli/text.h"
 
 #include <fmt/format.h>
@@ -132,7 +133,9 @@ std::string render_span(const sonde::v1::Span& span, const Style& style) {
     outcome += (outcome.empty() ? "" : " ") + error;
   return fmt::format(
       "{}  {}  {} {} {}  {}  {}\n", format_clock_time(span.start_time()),
-      style.paint(fit(span.service(), 32), Tint::kBold), span.kind(), fit(span.name(), 64),
+      style.paint(fit(span.service(), 32), Tint::kBold), span.kind(),
+      fit(span_title(span.name(), attribute(span, "url.path"), attribute(span, "url.full")),
+          limits::kSpanTitleColumnsMax),
       style.paint(outcome.empty() ? "-" : fit(outcome, 40), failed ? Tint::kBad : Tint::kGood),
       format_duration(from_proto(span.duration())),
       style.paint("trace " + span.root_trace_id(), Tint::kDim));
@@ -219,6 +222,18 @@ std::string render_summary(const sonde::v1::SessionSummary& summary) {
   return text;
 }
 
+std::string render_hosts_of(const Session& session) {
+  if (!has_ended(session)) return render_summary(session.summary());
+  const auto hosts = session.summary().hosts();
+  if (hosts == 0) return "no hosts";
+  auto text = fmt::format("{} host{}", hosts, hosts == 1 ? "" : "s");
+  for (const auto& reason : session.summary().reasons())
+    if (reason.hosts() > 0 && reason.reason() != sonde::v1::Reason::LEASE_EXPIRED)
+      text +=
+          fmt::format(" · {} {}", reason.hosts(), sonde::v1::Reason::Code_Name(reason.reason()));
+  return text;
+}
+
 std::string render_agents(const std::vector<Agent>& agents, Now now, const Style& style) {
   if (agents.empty())
     return "No agents yet: `sonde token create` makes the join token that one enrolls with.\n";
@@ -273,7 +288,7 @@ std::string render_sessions(const std::vector<Session>& sessions, Now now, const
         {session.id(),
          session.display_name(),
          {Session::State_Name(session.state()), tint_of(session.state())},
-         render_summary(session.summary()),
+         render_hosts_of(session),
          render_probes(session),
          fmt::to_string(session.summary().spans()),
          time_left(session, now),
@@ -287,7 +302,7 @@ std::string render_session(
   auto text = fmt::format(
       "session {}  {}  {}\n", session.id(),
       style.paint(Session::State_Name(session.state()), tint_of(session.state())),
-      render_summary(session.summary()));
+      render_hosts_of(session));
   const auto line = [&](std::string_view name, const std::string& value) {
     if (!value.empty()) text += fmt::format("  {:<10}{}\n", name, value);
   };
@@ -296,8 +311,9 @@ std::string render_session(
   line("traces", render_probes(session) + " in " + render_selector(session.selector()));
   line("time", time_left(session, now));
   line(
-      "spans",
-      fmt::format("{} in {} processes", session.summary().spans(), session.summary().processes()));
+      "spans", fmt::format(
+                   "{} in {} process{}", session.summary().spans(), session.summary().processes(),
+                   session.summary().processes() == 1 ? "" : "es"));
   line("lost", render_losses(session.summary().usage().losses()));
   if (session.summary().usage().bpf_map_bytes() > 0 ||
       session.summary().usage().bpf_cpu_seconds() > 0)

@@ -27,6 +27,16 @@ TEST(Render, SummarisesHostsByReasonAndState) {
   EXPECT_EQ(render_summary(summary), "47/50 ACTIVE · 2 LAYOUT_MISSING · 1 OFFLINE");
 }
 
+TEST(Render, ASessionThatEndedSpeaksOfItsHostsAndNotOfTheirLeases) {
+  const auto session = parse<sonde::v1::Session>(R"(
+    id: "s1" state: EXPIRED summary { hosts: 3 states { state: REMOVED hosts: 2 } states { state: EXPIRED hosts: 1 }
+      reasons { reason: LEASE_EXPIRED hosts: 2 } reasons { reason: LAYOUT_MISSING hosts: 1 } })");
+
+  const auto text = render_session(session, {}, Now(0), Style());
+
+  EXPECT_THAT(text, HasSubstr("session s1  EXPIRED  3 hosts · 1 LAYOUT_MISSING\n"));
+}
+
 TEST(Render, NamesTheStateWhereNoReasonIsKnown) {
   const auto summary =
       parse<sonde::v1::SessionSummary>("hosts: 3 states { state: REJECTED hosts: 3 }");
@@ -71,9 +81,10 @@ TEST(Render, EmptyListsSayWhatToDo) {
 
 TEST(Render, ATailLineHasTimeServiceResultAndTrace) {
   const auto event = parse<sonde::v1::TailSessionResponse>(R"(
-    span { root_trace_id: "0af7" name: "GET /checkout" kind: "SERVER" service: "shop" status: "ERROR"
+    span { root_trace_id: "0af7" name: "GET" kind: "SERVER" service: "shop" status: "ERROR"
       start_time { seconds: 50587 nanos: 123000000 } duration { nanos: 12400000 }
       attributes { fields { key: "http.response.status_code" value { number_value: 500 } }
+                   fields { key: "url.path" value { string_value: "/checkout" } }
                    fields { key: "error.type" value { string_value: "500" } } } })");
 
   EXPECT_EQ(
@@ -98,7 +109,8 @@ const char* const kTrace = R"(
     resource { attributes { key: "service.name" value { string_value: "shop" } } }
     scope_spans {
       spans { trace_id: "0123456789abcdef" span_id: "bbbbbbbb" parent_span_id: "aaaaaaaa" name: "GET" kind: SPAN_KIND_CLIENT
-        start_time_unix_nano: 1002000000 end_time_unix_nano: 1009000000 }
+        start_time_unix_nano: 1002000000 end_time_unix_nano: 1009000000
+        attributes { key: "url.full" value { string_value: "http://inventory:80/stock?item=REDACTED" } } }
       spans { trace_id: "0123456789abcdef" span_id: "aaaaaaaa" name: "GET /checkout" kind: SPAN_KIND_SERVER
         start_time_unix_nano: 1000000000 end_time_unix_nano: 1010000000 status { code: STATUS_CODE_ERROR }
         attributes { key: "error.type" value { string_value: "panic" } } } } })";
@@ -108,11 +120,12 @@ TEST(TraceTree, DrawsChildrenUnderTheirParents) {
       parse<opentelemetry::proto::trace::v1::TracesData>(kTrace), Style{.columns = 36});
 
   EXPECT_EQ(
-      text, "trace 30313233343536373839616263646566 · 3 spans · 2 services · 10.0 ms\n"
-            "SERVICE    SPAN              KIND    RESULT  START     DURATION\n"
-            "shop       GET /checkout     SERVER  panic   +0 ns     10.0 ms   ████████████\n"
-            "shop       └─ GET            CLIENT  -       +2.00 ms  7.00 ms   ··█████████\n"
-            "inventory     └─ GET /stock  SERVER  200     +4.00 ms  4.00 ms   ·····█████\n");
+      text,
+      "trace 30313233343536373839616263646566 · 3 spans · 2 services · 10.0 ms\n"
+      "SERVICE    SPAN                       KIND    RESULT  START     DURATION\n"
+      "shop       GET /checkout              SERVER  panic   +0 ns     10.0 ms   ████████████\n"
+      "shop       └─ GET inventory:80/stock  CLIENT  -       +2.00 ms  7.00 ms   ··█████████\n"
+      "inventory     └─ GET /stock           SERVER  200     +4.00 ms  4.00 ms   ·····█████\n");
 }
 
 TEST(TraceTree, MarksSpansWhoseParentIsElsewhereAndSurvivesACycle) {

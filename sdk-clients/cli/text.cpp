@@ -148,6 +148,18 @@ std::string fit(std::string_view utf8, size_t columns) {
   return cut ? fitted + "…" : fitted;
 }
 
+std::string span_title(std::string_view name, std::string_view path, std::string_view url) {
+  std::string_view where = path;
+  if (where.empty()) {
+    const auto scheme = url.find("://");
+    where = scheme == url.npos ? url : url.substr(scheme + 3);
+  }
+  where = where.substr(0, where.find('?'));
+  std::string title(name);
+  if (where.empty() || name.find(' ') != name.npos) return title;
+  return title.append(1, ' ').append(where);
+}
+
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
   std::string best;
   size_t best_edits = std::min(limits::kSuggestionEditsMax, word.size() / 2 + 1) + 1;

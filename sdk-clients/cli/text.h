@@ -34,6 +34,11 @@ size_t columns_of(std::string_view utf8);
 // comes from traced programs must not steer a terminal.
 std::string fit(std::string_view utf8, size_t columns);
 
+// What a span is called in front of people: an HTTP span that is named by its method alone says
+// where it went, a server's "GET /cart", a client's "GET shop:8080/cart"; any other keeps its name.
+// `path` is url.path, `url` is url.full; either may be empty. A query is left out.
+std::string span_title(std::string_view name, std::string_view path, std::string_view url);
+
 // The word of `known` that was probably meant, or "".
 std::string nearest(std::string_view word, const std::vector<std::string>& known);
 

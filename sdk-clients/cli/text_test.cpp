@@ -47,6 +47,13 @@ TEST(Text, CutsByColumnsAndDropsControlCharacters) {
   EXPECT_EQ(fit("a\x1b[31m\nb", 20), "a[31mb");
 }
 
+TEST(Text, ASpanNamedByItsMethodSaysWhereItWent) {
+  EXPECT_EQ(span_title("GET", "/cart/7", ""), "GET /cart/7");
+  EXPECT_EQ(span_title("GET", "", "http://shop:8080/cart?item=tea"), "GET shop:8080/cart");
+  EXPECT_EQ(span_title("GET /cart/{id}", "/cart/7", ""), "GET /cart/{id}");
+  EXPECT_EQ(span_title("main.work", "", ""), "main.work");
+}
+
 TEST(Text, SuggestsTheNearestWordOrNone) {
   const std::vector<std::string> known = {"session", "tail", "trace", "--probe"};
 

@@ -50,6 +50,14 @@ attribute(const google::protobuf::RepeatedPtrField<KeyValue>& attributes, std::s
   return "";
 }
 
+std::string title_of(const OtlpSpan& span) {
+  return fit(
+      span_title(
+          span.name(), attribute(span.attributes(), "url.path"),
+          attribute(span.attributes(), "url.full")),
+      limits::kSpanTitleColumnsMax);
+}
+
 std::vector<Node> collect(const TracesData& trace) {
   std::vector<Node> nodes;
   for (const auto& resource : trace.resource_spans()) {
@@ -94,7 +102,7 @@ class Drawing {
       if (!drawn_.insert(step.index).second) continue;
       const auto& node = nodes_[step.index];
       lines_.push_back(
-          {&node, step.before + step.branch + (node.orphan ? "… " : "") + node.span->name()});
+          {&node, step.before + step.branch + (node.orphan ? "… " : "") + title_of(*node.span)});
       const bool flat = step.branch.empty() || step.depth >= limits::kTreeDepthMax;
       const auto inner = step.before + (flat ? "" : step.branch == kLast ? "   " : "│  ");
       for (size_t i = node.children.size(); i-- > 0;)
