@@ -170,7 +170,7 @@ class ControlPlane::Parts {
   const identity::Authority authority;
   const std::unique_ptr<identity::ApiTokens> api_tokens;
   service::AuditLog audit_log{*pool};
-  identity::Enrollment enrollment{authority, *pool, clock};
+  identity::Enrollment enrollment{authority, *pool};
   service::Services services{*pool, clock, policy_of(settings)};
   stitch::Results results{*pool};
   stitch::Tail tail{*pool};

@@ -23,8 +23,7 @@ open_authority(store::Pool& pool, Authority::Options options, const base::Clock&
 // The use cases of EnrollmentService. They block on the store; thread-safe.
 class Enrollment {
  public:
-  Enrollment(const Authority& authority, store::Pool& pool, const base::Clock& clock)
-      : authority_(authority), pool_(pool), clock_(clock) {}
+  Enrollment(const Authority& authority, store::Pool& pool) : authority_(authority), pool_(pool) {}
 
   // The same token with the same key gets the same agent again while the token lives.
   //   INVALID_JOIN_TOKEN, INVALID_CERTIFICATE_REQUEST (INVALID_ARGUMENT); JOIN_TOKEN_UNKNOWN
@@ -50,7 +49,6 @@ class Enrollment {
 
   const Authority& authority_;
   store::Pool& pool_;
-  const base::Clock& clock_;
 };
 
 } // namespace controlplane::identity

@@ -46,7 +46,7 @@ class CommandLine {
     add_completion();
   }
 
-  std::variant<Invocation, Answer> parse(std::vector<std::string> arguments);
+  std::variant<Invocation, Answer> parse(const std::vector<std::string>& arguments);
 
  private:
   using Command = std::function<Outcome(Context&)>;
@@ -407,9 +407,8 @@ base::Result<void> CommandLine::finish() {
   return {};
 }
 
-std::variant<Invocation, Answer> CommandLine::parse(std::vector<std::string> arguments) {
-  auto reversed = arguments;
-  std::reverse(reversed.begin(), reversed.end());
+std::variant<Invocation, Answer> CommandLine::parse(const std::vector<std::string>& arguments) {
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {
     app_.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <vector>
@@ -148,7 +149,8 @@ std::string bar(const OtlpSpan& span, const Extent& extent, size_t columns) {
   const auto total = static_cast<double>(std::max<uint64_t>(extent.end - extent.start, 1));
   const auto column = [&](uint64_t time) {
     const auto share = static_cast<double>(between(extent.start, time).count()) / total;
-    return std::min(columns, static_cast<size_t>(share * static_cast<double>(columns) + 0.5));
+    return std::min(
+        columns, static_cast<size_t>(std::lround(share * static_cast<double>(columns))));
   };
   const size_t begin = std::min(column(span.start_time_unix_nano()), columns - 1);
   const size_t end = std::max(column(span.end_time_unix_nano()), begin + 1);

@@ -87,7 +87,7 @@ Client::Client(ClientConfig config) {
   const auto channel = make_channel(config);
   stubs_ = std::make_unique<Stubs>(std::move(config), channel);
 }
-Client::Client(ClientConfig config, std::shared_ptr<grpc::Channel> channel)
+Client::Client(ClientConfig config, const std::shared_ptr<grpc::Channel>& channel)
     : stubs_(std::make_unique<Stubs>(std::move(config), channel)) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;

@@ -33,7 +33,7 @@ class Client {
   // Opens no connection yet: the first call does.
   explicit Client(ClientConfig config);
   // Over a channel of the caller's, such as one inside the process.
-  Client(ClientConfig config, std::shared_ptr<grpc::Channel> channel);
+  Client(ClientConfig config, const std::shared_ptr<grpc::Channel>& channel);
   ~Client();
   Client(Client&&) noexcept;
 

@@ -90,7 +90,7 @@ class Identity : public testing::Test {
   model::Caller caller{.role = model::Role::kAdmin, .name = "ann"};
   Authority authority =
       identity::open_authority(*pool, {.directory = directory.path()}, clock).value();
-  Enrollment enrollment{authority, *pool, clock};
+  Enrollment enrollment{authority, *pool};
 };
 
 TEST_F(Identity, AHostGetsItsIdentityAndLabelsFromTheToken) {

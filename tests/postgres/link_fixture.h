@@ -70,7 +70,7 @@ class Replica {
                        .agent_certificate_lifetime = options.certificate_lifetime},
                       clock)
                       .value()),
-        enrollment(authority, *pool, clock), push(*pool, feed, clock, options.push),
+        enrollment(authority, *pool), push(*pool, feed, clock, options.push),
         authenticator(
             [](std::string_view) -> Result<model::Caller> { return base::internal("no tokens"); },
             edge::certificate_lookup(enrollment)),
