@@ -1,9 +1,9 @@
 #include "agent/identity/state_files.h"
 
 #include "agent/identity/limits.h"
-#include "base/fd.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,8 +52,25 @@ Result<> make_state_dir(const fs::path& state_dir) {
   std::error_code failed;
   fs::create_directories(state_dir.parent_path(), failed);
   if (::mkdir(state_dir.c_str(), 0700) != 0 && errno != EEXIST)
-    return base::errno_error("mkdir " + state_dir.string(), errno);
+    return base::failed_precondition(
+        "STATE_DIR_UNUSABLE", base::errno_error("mkdir " + state_dir.string(), errno).message +
+                                  "; --state-dir names another place");
   return {};
+}
+
+Result<base::Fd> lock_state_dir(const fs::path& state_dir) {
+  TRY(make_state_dir(state_dir));
+  const fs::path file = state_dir / "lock";
+  base::Fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd)
+    return base::failed_precondition(
+        "STATE_DIR_UNUSABLE", base::errno_error("open " + file.string(), errno).message +
+                                  "; --state-dir names another place");
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return base::errno_error("lock " + file.string(), errno);
+  return base::failed_precondition(
+      "STATE_DIR_IN_USE", "another sonde-agent runs with " + state_dir.string() +
+                              ": an identity is for one agent; --state-dir names another place");
 }
 
 Result<base::PrivateKey> load_or_make_key(const fs::path& state_dir) {

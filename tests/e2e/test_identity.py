@@ -54,6 +54,32 @@ def test_a_join_token_is_good_for_one_host(fresh):
     assert [token["state"] for token in tokens] == ["USED"] and "token" not in tokens[0]
 
 
+def test_two_agents_do_not_share_one_identity(fresh):
+    fresh.start_control_plane()
+    first = fresh.start_agent()
+
+    # The same state directory, as two unit files with one default would have it.
+    second = fresh.start_agent(wait=False)
+
+    stack.wait_until(lambda: not second.running(), 10, "the second agent gives up")
+    assert second.process.returncode == 1 and "STATE_DIR_IN_USE" in second.text()
+    assert first.running() and "STREAM_REPLACED" not in first.text()
+
+    first.kill()
+    assert fresh.start_agent().running(), "the lock goes with the process"
+
+
+def test_a_join_token_file_that_is_missing_is_named(fresh):
+    fresh.start_control_plane()
+
+    ended = subprocess.run(
+        [BUILD / "bin" / "sonde-agent", "--server", fresh.grpc, "--state-dir", fresh.directory / "new",
+         "--join-token-file", fresh.directory / "mislaid"], capture_output=True, text=True, timeout=20)
+
+    assert ended.returncode == 1
+    assert "mislaid" in ended.stderr and "NOT_ENROLLED" in ended.stderr
+
+
 def make_certificate(folder, issuer=None, days=1, uri="spiffe://sonde/agent/00000000-0000-4000-8000-000000000000"):
     """A self-signed client certificate, as an impostor would make it."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"

@@ -1,6 +1,7 @@
 // sonde-agent: flags, identity, the agent, and signals until one of them ends it.
 #include "agent/app/agent.h"
 #include "agent/app/limits.h"
+#include "agent/identity/state_files.h"
 #include "agent/process/worker.h"
 #include "base/log.h"
 
@@ -76,6 +77,11 @@ open_identity(const Config& config, const base::Clock& clock) {
       !config.join_token.empty() || std::filesystem::exists(config.join_token_file);
   if (has_token)
     options.join_token = TRY(identity::read_join_token(config.join_token_file, config.join_token));
+  else if (!config.join_token_file.empty() && !identity::load(config.state_dir, clock))
+    return base::failed_precondition(
+        "NOT_ENROLLED", "this host has no identity yet, and there is no join token in " +
+                            config.join_token_file.string() +
+                            ": write one there with `sonde token create`");
   options.enroll_timeout = kEnrollTimeout;
   for (auto wait = kEnrollRetryFirst;; wait = std::min(wait * 2, kEnrollRetryMax)) {
     auto opened = identity::Identity::open(options, clock);
@@ -88,6 +94,7 @@ open_identity(const Config& config, const base::Clock& clock) {
 base::Result<> run(Config config) {
   const base::SystemClock clock;
   auto policy = TRY(read_policy(config.policy_file));
+  const auto lock = TRY(identity::lock_state_dir(config.state_dir));
   auto identity = TRY(open_identity(config, clock));
   if (!identity) return {};
   base::log::info("this is agent {}", identity->credential()->agent_id);
