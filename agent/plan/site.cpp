@@ -1,66 +1,21 @@
 #include "agent/plan/site.h"
 
+#include "agent/plan/instruction.h"
 #include "agent/plan/limits.h"
-
-#include <Zydis/Zydis.h>
 
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 namespace agent::plan {
 namespace {
-
-constexpr int64_t kStackGuard0 = 0x10; // g.stackguard0
-constexpr int64_t kStackGuard1 = 0x18; // g.stackguard1, of functions on the system stack
 
 // Integer arguments of ABIInternal, the closure context, g, and the stack pointer.
 constexpr std::array kArgumentRegisters = {
     ZYDIS_REGISTER_RAX, ZYDIS_REGISTER_RBX, ZYDIS_REGISTER_RCX, ZYDIS_REGISTER_RDI,
     ZYDIS_REGISTER_RSI, ZYDIS_REGISTER_R8,  ZYDIS_REGISTER_R9,  ZYDIS_REGISTER_R10,
     ZYDIS_REGISTER_R11, ZYDIS_REGISTER_R14, ZYDIS_REGISTER_RSP};
-
-struct Instruction {
-  ZydisDecodedInstruction decoded{};
-  std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands{};
-  std::span<const uint8_t> bytes;
-  size_t offset = 0;
-
-  ZydisMnemonic mnemonic() const { return decoded.mnemonic; }
-  size_t end() const { return offset + bytes.size(); }
-};
-
-ZydisRegister whole(ZydisRegister part) {
-  return ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, part);
-}
-
-// Reads a function's instructions one after the other.
-class Reader {
- public:
-  explicit Reader(std::span<const uint8_t> code) : code_(code) {
-    ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-  }
-  std::optional<Instruction> next() {
-    if (offset_ >= code_.size()) return std::nullopt;
-    Instruction instruction;
-    auto rest = code_.subspan(offset_);
-    auto status = ZydisDecoderDecodeFull(
-        &decoder_, rest.data(), rest.size(), &instruction.decoded, instruction.operands.data());
-    if (!ZYAN_SUCCESS(status)) return std::nullopt;
-    instruction.bytes = rest.first(instruction.decoded.length);
-    instruction.offset = offset_;
-    offset_ += instruction.decoded.length;
-    return instruction;
-  }
-  bool at_end() const { return offset_ >= code_.size(); }
-
- private:
-  ZydisDecoder decoder_{};
-  std::span<const uint8_t> code_;
-  size_t offset_ = 0;
-};
 
 // is_prefix_bad() of the kernel: it refuses a uprobe on segment and lock prefixes, and where nobody
 // has the file mapped it accepts the probe and never fires.
@@ -90,17 +45,6 @@ std::optional<SiteKind> emulated(const Instruction& instruction) {
   return std::nullopt;
 }
 
-// cmp rsp|r12|r13, [r14+16|24]
-bool is_stack_check(const Instruction& instruction) {
-  if (instruction.mnemonic() != ZYDIS_MNEMONIC_CMP) return false;
-  const auto& [left, right] = std::tie(instruction.operands[0], instruction.operands[1]);
-  return left.type == ZYDIS_OPERAND_TYPE_REGISTER && right.type == ZYDIS_OPERAND_TYPE_MEMORY &&
-         (left.reg.value == ZYDIS_REGISTER_RSP || left.reg.value == ZYDIS_REGISTER_R12 ||
-          left.reg.value == ZYDIS_REGISTER_R13) &&
-         right.mem.base == ZYDIS_REGISTER_R14 && right.mem.index == ZYDIS_REGISTER_NONE &&
-         (right.mem.disp.value == kStackGuard0 || right.mem.disp.value == kStackGuard1);
-}
-
 // A huge frame first sees whether the subtraction wraps: sub r12|r13, imm; jb morestack.
 bool is_wrap_check(const Instruction& instruction) {
   return instruction.mnemonic() == ZYDIS_MNEMONIC_SUB &&
@@ -110,10 +54,8 @@ bool is_wrap_check(const Instruction& instruction) {
 
 bool moves_an_argument(const Instruction& instruction) {
   for (size_t i = 0; i < instruction.decoded.operand_count; ++i) {
-    const auto& operand = instruction.operands[i];
-    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-    if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0) continue;
-    if (std::find(kArgumentRegisters.begin(), kArgumentRegisters.end(), whole(operand.reg.value)) !=
+    const auto written = instruction.written_register(i);
+    if (std::find(kArgumentRegisters.begin(), kArgumentRegisters.end(), written) !=
         kArgumentRegisters.end())
       return true;
   }
@@ -140,7 +82,7 @@ std::optional<int64_t> branch_target(const Instruction& instruction) {
 // A site that a loop comes back to would count one call many times. Code that does not decode to
 // its end proves nothing.
 bool runs_once(std::span<const uint8_t> code, const Site& site) {
-  Reader reader(code);
+  InstructionReader reader(code);
   while (auto instruction = reader.next()) {
     auto target = branch_target(*instruction);
     if (target && *target >= 0 && *target <= site.offset_bytes) return false;
@@ -156,7 +98,7 @@ base::Error no_site(std::string why) {
 
 base::Result<Site>
 find_site(std::span<const uint8_t> code, uint64_t function_bytes, SingleStep single_step) {
-  Reader reader(code);
+  InstructionReader reader(code);
   std::optional<Site> stack_check;
   bool behind_check_compare = false;
   bool behind_wrap_check = false;
@@ -182,7 +124,7 @@ find_site(std::span<const uint8_t> code, uint64_t function_bytes, SingleStep sin
     if (kind || moves_an_argument(*instruction)) break;
   }
   if (stack_check) return *std::move(stack_check);
-  Reader entry(code);
+  InstructionReader entry(code);
   auto first = entry.next();
   if (!first) return no_site("the first instruction does not decode");
   if (single_step == SingleStep::kAllow && !is_refused(*first))
