@@ -19,7 +19,9 @@ enum class Outcome : uint8_t {
   kDisconnect, // the peer went away first
   kTimeout,    // client: its deadline passed
   kCancel,     // client: it gave up before a deadline
-  kRefused,    // client: no connection
+  kRefused,    // client: the server accepts no connection
+  kUnresolved, // client: the server's name has no address
+  kUnreached,  // client: no connection, for another reason
   kReset, // client: the connection broke, or the peer closed it, before the whole answer was there
 };
 
@@ -63,6 +65,7 @@ struct HttpExchange {
   uint64_t response_body_bytes = 0;
   bool request_body_exact = true;
   bool response_body_exact = true;
+  bool connected = true; // false: there was no connection, and nothing was sent
   Endpoint local;
   Endpoint peer;
   // TCP stream positions where the request began, known to both ends (the hop key); valid when

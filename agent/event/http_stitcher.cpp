@@ -1,5 +1,6 @@
 #include "agent/event/http_stitcher.h"
 
+#include "agent/event/dial_error.h"
 #include "agent/event/limits.h"
 #include "agent/event/trace_context.h"
 
@@ -48,6 +49,7 @@ void HttpStitcher::take(const Record& record) {
           [this](const SocketState& state) { take_state(state); },
           [this](const Panic& panic) { take_panic(panic); },
           [this](const CallError& error) { take_call_error(error); },
+          [this](const DialError& error) { take_dial_error(error); },
       },
       record);
 }
@@ -81,6 +83,12 @@ void HttpStitcher::take_call_error(const CallError& error) {
   if (!entry) return;
   entry->connection.on_call_error(error);
   after(*entry);
+}
+
+void HttpStitcher::take_dial_error(const DialError& error) {
+  HttpExchange call = exchange_of(error);
+  resolve_context(call, {});
+  finish(call);
 }
 
 void HttpStitcher::after(Entry& entry) {

@@ -65,6 +65,7 @@ class HttpStitcher final : private ExchangeHost {
   void take_state(const SocketState& state);
   void take_panic(const Panic& panic);
   void take_call_error(const CallError& error);
+  void take_dial_error(const DialError& error);
   Entry* find(uint64_t socket_id, uint32_t tgid);
   Entry& make(const Chunk& chunk);
   void after(Entry& entry);

@@ -90,6 +90,35 @@ std::optional<Record> decode_call_error(Bytes bytes) {
   };
 }
 
+bool is_consistent(const dial_error_record& raw) {
+  return raw.cause <= DIAL_TIMEOUT && raw.method_bytes <= DIAL_METHOD_BYTES_MAX &&
+         raw.host_bytes <= DIAL_HOST_BYTES_MAX && raw.path_bytes <= DIAL_PATH_BYTES_MAX &&
+         raw.query_bytes <= DIAL_QUERY_BYTES_MAX && raw.message.bytes <= MESSAGE_BYTES_MAX;
+}
+
+std::optional<Record> decode_dial_error(Bytes bytes) {
+  auto raw = read<dial_error_record>(bytes);
+  if (!raw || !is_consistent(*raw)) return std::nullopt;
+  return DialError{
+      .time_ns = raw->header.time_ns,
+      .tgid = raw->header.tgid,
+      .call_ns = raw->call_ns,
+      .goid = raw->goid,
+      .parent_goid = raw->parent_goid,
+      .randomness = raw->randomness,
+      .threshold = raw->threshold,
+      .cause = static_cast<dial_cause>(raw->cause),
+      .error = raw->error,
+      .method = view(bytes, offsetof(dial_error_record, method), raw->method_bytes),
+      .host = view(bytes, offsetof(dial_error_record, host), raw->host_bytes),
+      .path = view(bytes, offsetof(dial_error_record, path), raw->path_bytes),
+      .path_is_escaped = raw->path_is_escaped != 0,
+      .query = view(bytes, offsetof(dial_error_record, query), raw->query_bytes),
+      .message = view(bytes, offsetof(dial_error_record, message.text), raw->message.bytes),
+      .message_at = unread_at(raw->header, raw->message),
+  };
+}
+
 } // namespace
 
 std::optional<Record> decode(Bytes bytes) {
@@ -105,6 +134,8 @@ std::optional<Record> decode(Bytes bytes) {
     return decode_panic(bytes);
   case RECORD_CALL_ERROR:
     return decode_call_error(bytes);
+  case RECORD_DIAL_ERROR:
+    return decode_dial_error(bytes);
   default:
     return std::nullopt;
   }

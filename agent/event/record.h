@@ -57,7 +57,27 @@ struct CallError {
   uint64_t message_at = 0;
 };
 
-using Record = std::variant<Chunk, SocketState, Panic, CallError>;
+// A call that failed before it had a connection.
+struct DialError {
+  uint64_t time_ns = 0;
+  uint32_t tgid = 0;
+  uint64_t call_ns = 0; // when it began
+  uint64_t goid = 0;
+  uint64_t parent_goid = 0;
+  uint64_t randomness = 0;
+  uint64_t threshold = 0;
+  dial_cause cause = DIAL_OTHER;
+  int error = 0;           // errno, with DIAL_ERRNO
+  std::string_view method; // empty: GET
+  std::string_view host;
+  std::string_view path;
+  bool path_is_escaped = false;
+  std::string_view query;
+  std::string_view message;
+  uint64_t message_at = 0;
+};
+
+using Record = std::variant<Chunk, SocketState, Panic, CallError, DialError>;
 
 // Nothing when the bytes are not a record. Pure; the result points into `bytes`.
 std::optional<Record> decode(std::span<const std::byte> bytes);

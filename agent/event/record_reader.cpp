@@ -69,13 +69,15 @@ int RecordReader::on_record(void* self, void* data, size_t bytes) {
 
 void RecordReader::take(Record& record) {
   std::string message;
-  if (auto* panic = std::get_if<Panic>(&record); panic && panic->message_at != 0) {
-    message = read_message(panic->tgid, panic->message_at);
-    panic->message = message;
-  } else if (auto* error = std::get_if<CallError>(&record); error && error->message_at != 0) {
-    message = read_message(error->tgid, error->message_at);
-    error->message = message;
-  }
+  std::visit(
+      [&message](auto& any) {
+        if constexpr (requires { any.message_at; }) {
+          if (any.message_at == 0) return;
+          message = read_message(any.tgid, any.message_at);
+          any.message = message;
+        }
+      },
+      record);
   stitcher_.take(record);
 }
 

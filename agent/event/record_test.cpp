@@ -58,6 +58,15 @@ TEST(Record, RefusesSizesThatLie) {
   panic.message.bytes = MESSAGE_BYTES_MAX + 1;
   EXPECT_FALSE(decode(std::as_bytes(std::span(&panic, 1))));
 
+  dial_error_record dial{};
+  dial.header.kind = RECORD_DIAL_ERROR;
+  EXPECT_TRUE(decode(std::as_bytes(std::span(&dial, 1))));
+  dial.path_bytes = DIAL_PATH_BYTES_MAX + 1;
+  EXPECT_FALSE(decode(std::as_bytes(std::span(&dial, 1))));
+  dial.path_bytes = 0;
+  dial.cause = DIAL_TIMEOUT + 1;
+  EXPECT_FALSE(decode(std::as_bytes(std::span(&dial, 1))));
+
   record_header unknown{};
   unknown.kind = 99;
   EXPECT_FALSE(decode(std::as_bytes(std::span(&unknown, 1))));

@@ -43,7 +43,8 @@ table_fact(const DesiredState& desired, const process::BinaryInfo& binary, std::
 
 process::FactRequest all_facts() {
   process::FactRequest request;
-  request.functions = {kGopanic, kRoundTrip, kMapRoundTripError};
+  request.functions = {kGopanic,      kRoundTrip,      kMapRoundTripError,
+                       kQueueForDial, kWantConnCancel, kTransportRoundTrip};
   request.fields = {
       kGStackLo,
       kGStackHi,
@@ -54,8 +55,20 @@ process::FactRequest all_facts() {
       kPersistConnConn,
       kPersistConnCanceledErr,
       kTcpConnFd,
-      kNetFdSysfd};
-  request.types = {kTcpConnType};
+      kNetFdSysfd,
+      kRequestMethod,
+      kRequestUrl,
+      kUrlScheme,
+      kUrlOpaque,
+      kUrlHost,
+      kUrlPath,
+      kUrlRawPath,
+      kUrlRawQuery,
+      kOpErrorErr,
+      kSyscallErrorErr,
+      kDnsErrorErr,
+      kDnsErrorIsTimeout};
+  request.types = {kTcpConnType, kOpErrorType, kSyscallErrorType, kErrnoType, kDnsErrorType};
   request.types.insert(request.types.end(), kMessageTypes.begin(), kMessageTypes.end());
   request.types.insert(request.types.end(), kTimeoutTypes.begin(), kTimeoutTypes.end());
   return request;

@@ -1,6 +1,7 @@
 #include "agent/plan/plan.h"
 
 #include "agent/plan/facts.h"
+#include "agent/plan/frame.h"
 #include "agent/plan/names.h"
 #include "agent/plan/site.h"
 
@@ -20,11 +21,14 @@ constexpr process::GoVersion kParentGoidSince{1, 21, 0};
 constexpr uint64_t kNanosecondsPerTick =
     10'000'000; // USER_HZ is 100 on every architecture we run on
 
+std::span<const uint8_t> code_of(const process::Function& function) {
+  return {reinterpret_cast<const uint8_t*>(function.code.data()), function.code.size()};
+}
+
 base::Result<FunctionSite>
 place(const Facts& facts, FunctionProgram program, const std::string& symbol) {
   const auto* function = TRY(facts.function(symbol));
-  std::span code(reinterpret_cast<const uint8_t*>(function->code.data()), function->code.size());
-  auto site = TRY(find_site(code, function->size).context(symbol));
+  auto site = TRY(find_site(code_of(*function), function->size).context(symbol));
   return FunctionSite{
       program,
       symbol,
@@ -75,6 +79,44 @@ base::Result<ClientFacts> client_facts(const Facts& facts, uint64_t load_bias) {
   if (auto offset = facts.offset(kPersistConnCanceledErr))
     client.layout.persist_conn_canceled_err = *offset;
   return client;
+}
+
+// What tells of a call that gets no connection.
+struct DialFacts {
+  go_http_dial_layout layout{};
+  FunctionSite dial;
+  FunctionSite dial_error;
+};
+
+base::Result<go_http_dial_layout> dial_layout(const Facts& facts, uint64_t load_bias) {
+  go_http_dial_layout layout{};
+  layout.request_method = TRY(facts.offset(kRequestMethod));
+  layout.request_url = TRY(facts.offset(kRequestUrl));
+  layout.url_scheme = TRY(facts.offset(kUrlScheme));
+  layout.url_opaque = TRY(facts.offset(kUrlOpaque));
+  layout.url_host = TRY(facts.offset(kUrlHost));
+  layout.url_path = TRY(facts.offset(kUrlPath));
+  layout.url_raw_path = TRY(facts.offset(kUrlRawPath));
+  layout.url_raw_query = TRY(facts.offset(kUrlRawQuery));
+  layout.op_error_err = TRY(facts.offset(kOpErrorErr));
+  layout.syscall_error_err = TRY(facts.offset(kSyscallErrorErr));
+  layout.dns_error_err = TRY(facts.offset(kDnsErrorErr));
+  layout.dns_error_is_timeout = TRY(facts.offset(kDnsErrorIsTimeout));
+  layout.op_error_type = TRY(facts.type_address(kOpErrorType)) + load_bias;
+  layout.syscall_error_type = TRY(facts.type_address(kSyscallErrorType)) + load_bias;
+  layout.errno_type = TRY(facts.type_address(kErrnoType)) + load_bias;
+  layout.dns_error_type = TRY(facts.type_address(kDnsErrorType)) + load_bias;
+  return layout;
+}
+
+base::Result<DialFacts> dial_facts(const Facts& facts, uint64_t load_bias) {
+  DialFacts dial;
+  dial.dial = TRY(place(facts, FunctionProgram::kDial, kQueueForDial));
+  dial.dial_error = TRY(place(facts, FunctionProgram::kDialError, kWantConnCancel));
+  const auto* round_trip = TRY(facts.function(kTransportRoundTrip));
+  TRY(keeps_first_arguments(code_of(*round_trip)).context(kTransportRoundTrip));
+  dial.layout = TRY(dial_layout(facts, load_bias));
+  return dial;
 }
 
 template <class Names>
@@ -207,6 +249,7 @@ class Planner {
       plan_.config.client = client->layout;
       sites.push_back(std::move(client->round_trip));
       sites.push_back(std::move(client->round_trip_error));
+      judge_dial(facts, sites, outcome);
       return true;
     }
     const auto& error = client.error();
@@ -218,6 +261,18 @@ class Planner {
       partly(outcome, reason_code(error.reason), "no client calls: " + error.message);
     }
     return false;
+  }
+
+  void judge_dial(const Facts& facts, std::vector<FunctionSite>& sites, ProbeOutcome& outcome) {
+    auto dial = dial_facts(facts, process_.process.load_bias);
+    if (!dial) {
+      const auto& error = dial.error();
+      return partly(
+          outcome, reason_code(error.reason), "no calls without a connection: " + error.message);
+    }
+    plan_.config.dial = dial->layout;
+    sites.push_back(std::move(dial->dial));
+    sites.push_back(std::move(dial->dial_error));
   }
 
   void fill_config() {

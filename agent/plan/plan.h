@@ -15,7 +15,7 @@
 namespace agent::plan {
 
 // The programs that are attached inside functions of a binary.
-enum class FunctionProgram : uint8_t { kPanic, kRoundTrip, kRoundTripError };
+enum class FunctionProgram : uint8_t { kPanic, kRoundTrip, kRoundTripError, kDial, kDialError };
 
 // One uprobe of a process.
 struct FunctionSite {

@@ -17,17 +17,25 @@ const std::string kModernPrologue("\x49\x3b\x66\x10\x76\x20\x55\x48\x89\xe5", 10
 // cmp rsp,[r14+16]; jbe near; sub rsp,0x50
 const std::string kOldPrologue("\x49\x3b\x66\x10\x0f\x86\x07\x01\x00\x00\x48\x83\xec\x50", 14);
 
+// mov [rsp+0x18],rbx; mov [rsp+0x10],rax behind the push, and what stands for it behind the sub
+const std::string kModernKeep("\x48\x89\x5c\x24\x18\x48\x89\x44\x24\x10", 10);
+const std::string kOldKeep("\x48\x89\x5c\x24\x60\x48\x89\x44\x24\x58", 10);
+
 process::BinaryInfo binary(process::GoVersion version = {1, 26, 8}) {
   process::BinaryInfo info;
   info.go_version = version;
   info.go_version_text = "go" + std::to_string(version.major) + "." +
                          std::to_string(version.minor) + "." + std::to_string(version.patch);
-  const auto& code = version >= process::GoVersion{1, 21, 0} ? kModernPrologue : kOldPrologue;
+  const bool modern = version >= process::GoVersion{1, 21, 0};
+  const auto& code = modern ? kModernPrologue : kOldPrologue;
   uint64_t address = 0x401000;
-  for (const auto* name : {kGopanic, kRoundTrip, kMapRoundTripError}) {
+  for (const auto* name :
+       {kGopanic, kRoundTrip, kMapRoundTripError, kQueueForDial, kWantConnCancel,
+        kTransportRoundTrip}) {
     info.functions[name] = {address, address - 0x400000, 500, 0, code};
     address += 0x1000;
   }
+  info.functions[kTransportRoundTrip].code += modern ? kModernKeep : kOldKeep;
   uint64_t offset = 0;
   for (const auto& name : all_facts().fields) info.fields[name] = {offset += 8, 8};
   if (version < process::GoVersion{1, 21, 0}) {
@@ -64,7 +72,7 @@ DesiredState one(DesiredSession session) {
   return desired;
 }
 
-TEST(Plan, OfAnHttpSessionHasTheRowAndThreeSites) {
+TEST(Plan, OfAnHttpSessionHasTheRowAndFiveSites) {
   auto plan = make_plan(running(binary()), one(http_session("s")), {}, {});
 
   ASSERT_EQ(plan.shares.size(), 1U);
@@ -73,7 +81,7 @@ TEST(Plan, OfAnHttpSessionHasTheRowAndThreeSites) {
   EXPECT_EQ(plan.config.flags, PROCESS_SERVER | PROCESS_CLIENT | PROCESS_LINEAGE);
   EXPECT_EQ(plan.config.deadline_ns, 100'000'000'000U);
   EXPECT_EQ(plan.config.start_time_min_ns, 70'000'000U);
-  ASSERT_EQ(plan.sites.size(), 3U);
+  ASSERT_EQ(plan.sites.size(), 5U);
   EXPECT_EQ(plan.sites[0].symbol, kGopanic);
   EXPECT_EQ(plan.sites[0].site_offset, 0x1006U);
   EXPECT_EQ(plan.sites[0].cookie, 0U);
@@ -174,6 +182,19 @@ TEST(Plan, IsPartialWhenOnlyTheClientLacksALayout) {
   EXPECT_EQ(plan.config.flags & PROCESS_CLIENT, 0U);
 }
 
+TEST(Plan, RefusesOnlyCallsWithoutAConnectionWhenTheirRequestCannotBeFound) {
+  auto info = binary();
+  info.functions[kTransportRoundTrip].code = kModernPrologue;
+
+  auto plan = make_plan(running(std::move(info)), one(http_session("s")), {}, {});
+
+  EXPECT_EQ(plan.outcomes[0].state, AssignmentStatus::PARTIAL);
+  EXPECT_EQ(plan.outcomes[0].reason, Reason::PROBE_UNSUPPORTED);
+  EXPECT_NE(plan.outcomes[0].detail.find("without a connection"), std::string::npos);
+  EXPECT_EQ(plan.sites.size(), 3U);
+  EXPECT_NE(plan.config.flags & PROCESS_CLIENT, 0U);
+}
+
 TEST(Plan, RefusesAVersionThatIsNotKnown) {
   auto plan = make_plan(running(binary({1, 28, 0})), one(http_session("s")), {}, {});
 
@@ -217,7 +238,7 @@ TEST(Plan, MergesSessionsIntoTheLoosestRow) {
   ASSERT_EQ(plan.shares.size(), 2U);
   EXPECT_EQ(plan.config.deadline_ns, 200'000'000'000U);
   EXPECT_EQ(plan.config.sampling_threshold, threshold_of(0.5));
-  EXPECT_EQ(plan.sites.size(), 3U);
+  EXPECT_EQ(plan.sites.size(), 5U);
   EXPECT_FALSE(plan.shares[0].client);
   EXPECT_FALSE(plan.shares[1].server);
 }

@@ -18,6 +18,7 @@
 
 #include "go_panic.skel.h"
 #include "http_client.skel.h"
+#include "http_dial.skel.h"
 #include "http_socket.skel.h"
 
 namespace agent::probe {
@@ -28,6 +29,7 @@ template <auto kDestroy> struct Destroy {
 };
 using HttpSocket = std::unique_ptr<http_socket, Destroy<http_socket__destroy>>;
 using HttpClient = std::unique_ptr<http_client, Destroy<http_client__destroy>>;
+using HttpDial = std::unique_ptr<http_dial, Destroy<http_dial__destroy>>;
 using GoPanic = std::unique_ptr<go_panic, Destroy<go_panic__destroy>>;
 
 constexpr auto kTraceUprobeMulti = static_cast<bpf_attach_type>(48);
@@ -103,7 +105,8 @@ template <class Value> Value sum_of(int map_fd, uint32_t key, Value (*add)(Value
 
 bool is_function_program(uint32_t program) {
   return program == PROGRAM_PANIC || program == PROGRAM_CLIENT_CALL ||
-         program == PROGRAM_CLIENT_ERROR;
+         program == PROGRAM_CLIENT_ERROR || program == PROGRAM_DIAL ||
+         program == PROGRAM_DIAL_ERROR;
 }
 
 base::Nanoseconds time_of(const program_use& use, uint32_t program) {
@@ -120,6 +123,7 @@ base::Nanoseconds time_of(const program_use& use, uint32_t program) {
 struct BpfKernel::Programs {
   HttpSocket socket;
   HttpClient client;
+  HttpDial dial;
   GoPanic panic;
 
   int fd_of(plan::FunctionProgram program) const {
@@ -130,10 +134,20 @@ struct BpfKernel::Programs {
       return bpf_program__fd(client->progs.on_round_trip);
     case plan::FunctionProgram::kRoundTripError:
       return bpf_program__fd(client->progs.on_round_trip_error);
+    case plan::FunctionProgram::kDial:
+      return bpf_program__fd(dial->progs.on_dial);
+    case plan::FunctionProgram::kDialError:
+      return bpf_program__fd(dial->progs.on_dial_error);
     }
     return -1;
   }
-  std::array<bpf_object*, 3> objects() const { return {socket->obj, client->obj, panic->obj}; }
+  // Those at functions, which use the maps of the socket's.
+  std::array<bpf_object*, 3> function_objects() const {
+    return {client->obj, dial->obj, panic->obj};
+  }
+  std::array<bpf_object*, 4> objects() const {
+    return {socket->obj, client->obj, dial->obj, panic->obj};
+  }
 };
 
 BpfKernel::BpfKernel(KernelFeatures features, RingReader reader, LiveCheck live_check)
@@ -155,20 +169,21 @@ base::Result<std::unique_ptr<BpfKernel::Programs>> BpfKernel::load_programs() co
   auto programs = std::make_unique<Programs>();
   programs->socket.reset(http_socket__open());
   programs->client.reset(http_client__open());
+  programs->dial.reset(http_dial__open());
   programs->panic.reset(go_panic__open());
-  if (!programs->socket || !programs->client || !programs->panic)
+  if (!programs->socket || !programs->client || !programs->dial || !programs->panic)
     return load_error("the BPF objects", errno);
   if (features_.uprobe_multi)
-    for (auto* object : {programs->client->obj, programs->panic->obj})
+    for (auto* object : programs->function_objects())
       for_each_program(object, [](bpf_program* program) {
         bpf_program__set_expected_attach_type(program, kTraceUprobeMulti);
       });
   if (int error = http_socket__load(programs->socket.get()))
     return load_error("http_socket", -error);
-  share_maps(programs->client->obj, programs->socket->obj);
+  for (auto* object : programs->function_objects()) share_maps(object, programs->socket->obj);
   if (int error = http_client__load(programs->client.get()))
     return load_error("http_client", -error);
-  share_maps(programs->panic->obj, programs->socket->obj);
+  if (int error = http_dial__load(programs->dial.get())) return load_error("http_dial", -error);
   if (int error = go_panic__load(programs->panic.get())) return load_error("go_panic", -error);
   return programs;
 }
@@ -252,6 +267,7 @@ KernelUse BpfKernel::use() const {
     for_each_program(object, [&](bpf_program*) { ++use.programs; });
   for_each_map(
       programs_->socket->obj, [&](bpf_map* map) { use.map_bytes += memory_of(bpf_map__fd(map)); });
+  use.map_bytes += memory_of(bpf_map__fd(programs_->dial->maps.waiting_dials));
   const int losses = bpf_map__fd(programs_->socket->maps.losses);
   for (uint32_t reason = 0; reason < LOSS_REASONS; ++reason) {
     const auto count =

@@ -58,7 +58,9 @@ process::GoProcess go_process(uint32_t pid, const std::string& service = "checko
   process::BinaryInfo info;
   info.go_version = {1, 26, 8};
   info.go_version_text = "go1.26.8";
-  const std::string prologue("\x49\x3b\x66\x10\x76\x20\x55\x48\x89\xe5", 10);
+  // cmp rsp,[r14+16]; jbe; push rbp; mov rbp,rsp; mov [rsp+0x18],rbx; mov [rsp+0x10],rax
+  const std::string prologue(
+      "\x49\x3b\x66\x10\x76\x20\x55\x48\x89\xe5\x48\x89\x5c\x24\x18\x48\x89\x44\x24\x10", 20);
   for (const auto& name : plan::all_facts().functions)
     info.functions[name] = {0x1000, 0x1000, 500, 0, prologue};
   for (const auto& name : plan::all_facts().fields) info.fields[name] = {8, 8};

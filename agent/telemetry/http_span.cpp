@@ -107,6 +107,10 @@ std::string_view outcome_error(const HttpExchange& exchange) {
     return "timeout";
   case Outcome::kRefused:
     return "connection_refused";
+  case Outcome::kUnresolved:
+    return "name_not_resolved";
+  case Outcome::kUnreached:
+    return "connection_failed";
   case Outcome::kReset:
     return "connection_reset";
   case Outcome::kCancel:
@@ -128,6 +132,10 @@ std::string_view outcome_sentence(Outcome outcome) {
   case Outcome::kTimeout:
     return "the deadline passed before an answer";
   case Outcome::kRefused:
+    return "the server refused the connection";
+  case Outcome::kUnresolved:
+    return "the server's name did not resolve";
+  case Outcome::kUnreached:
     return "no connection";
   case Outcome::kReset:
     return "the connection broke before the whole answer";
@@ -295,7 +303,8 @@ std::string_view HttpSpanEncoder::encode(const HttpExchange& exchange, int64_t w
   }
   write_server_address(exchange, target, attributes);
   write_peer(exchange, attributes);
-  attributes.known("network.protocol.version", exchange.version_minor == 0 ? "1.0" : "1.1");
+  if (exchange.connected)
+    attributes.known("network.protocol.version", exchange.version_minor == 0 ? "1.0" : "1.1");
   attributes.text("user_agent.original", exchange.user_agent);
   if (exchange.status > 0) attributes.number("http.response.status_code", exchange.status);
   if (exchange.request_body_bytes != 0 && exchange.request_body_exact)

@@ -170,7 +170,9 @@ TEST(HttpSpan, EveryBrokenOutcomeIsAnErrorOfItsOwnType) {
       {Outcome::kDisconnect, "disconnected"},
       {Outcome::kTimeout, "timeout"},
       {Outcome::kReset, "connection_reset"},
-      {Outcome::kRefused, "connection_refused"}};
+      {Outcome::kRefused, "connection_refused"},
+      {Outcome::kUnresolved, "name_not_resolved"},
+      {Outcome::kUnreached, "connection_failed"}};
   for (const auto& [outcome, type] : types) {
     HttpExchange exchange = server_exchange();
     exchange.outcome = outcome;
@@ -181,6 +183,25 @@ TEST(HttpSpan, EveryBrokenOutcomeIsAnErrorOfItsOwnType) {
     EXPECT_THAT(attributes_of(span), Contains(Pair("error.type", type)));
     EXPECT_THAT(attributes_of(span), Not(Contains(Key("http.response.status_code"))));
   }
+}
+
+TEST(HttpSpan, ACallWithoutAConnectionNamesItsServerAndNoProtocol) {
+  HttpExchange exchange = client_exchange();
+  exchange.outcome = Outcome::kRefused;
+  exchange.status = 0;
+  exchange.connected = false;
+  exchange.peer = {};
+  exchange.host = "stock.example:8081";
+
+  const auto attributes = attributes_of(encoded(exchange));
+
+  EXPECT_THAT(
+      attributes, Contains(Pair("url.full", "http://stock.example:8081/items?sig=REDACTED")));
+  EXPECT_THAT(attributes, Contains(Pair("server.address", "stock.example")));
+  EXPECT_THAT(attributes, Contains(Pair("server.port", "8081")));
+  EXPECT_THAT(attributes, Contains(Pair("error.type", "connection_refused")));
+  EXPECT_THAT(attributes, Not(Contains(Key("network.peer.address"))));
+  EXPECT_THAT(attributes, Not(Contains(Key("network.protocol.version"))));
 }
 
 TEST(HttpSpan, AClientThatGaveUpIsNoError) {

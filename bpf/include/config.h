@@ -50,6 +50,28 @@ struct go_http_client_layout {
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct go_http_client_layout) == 16, "it crosses the kernel boundary");
 
+/* What a call says that fails before it has a connection, and why it does. All zero when such calls are not followed.
+ * Type addresses are those of the running process; 0: unknown. */
+struct go_http_dial_layout {
+	__u16 request_method; /* net/http.Request.Method, a string */
+	__u16 request_url;    /* net/http.Request.URL, a *url.URL */
+	__u16 url_scheme;     /* net/url.URL, all strings */
+	__u16 url_opaque;
+	__u16 url_host;
+	__u16 url_path;
+	__u16 url_raw_path;
+	__u16 url_raw_query;
+	__u16 op_error_err;         /* net.OpError.Err, an interface */
+	__u16 syscall_error_err;    /* os.SyscallError.Err, an interface */
+	__u16 dns_error_err;        /* net.DNSError.Err, a string */
+	__u16 dns_error_is_timeout; /* net.DNSError.IsTimeout, a bool */
+	__u64 op_error_type;        /* *net.OpError */
+	__u64 syscall_error_type;   /* *os.SyscallError */
+	__u64 errno_type;           /* syscall.Errno */
+	__u64 dns_error_type;       /* *net.DNSError */
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct go_http_dial_layout) == 56, "it crosses the kernel boundary");
+
 struct process_config {
 	__u64 deadline_ns;        /* CLOCK_BOOTTIME; past it the programs do nothing for this process */
 	__u64 start_time_min_ns;  /* the process started in the 10 ms from here (/proc/<pid>/stat, field 22, in ns since
@@ -60,11 +82,12 @@ struct process_config {
 	__u32 flags;              /* enum process_flags */
 	struct go_layout go;      /* all zero: goroutines are unknown, the bytes stand without one */
 	struct go_http_client_layout client;
+	struct go_http_dial_layout dial;
 	/* Type addresses (load bias included) whose value starts with a string header, for the message of a panic:
 	 * string, runtime.errorString, runtime.plainError, *errors.errorString, *fmt.wrapError, …; 0 ends the list. */
 	__u64 message_types[MESSAGE_TYPES_MAX];
-	/* context.deadlineExceededError and *net/http.httpError or timeoutError: a call that ends with one timed out.
-	 * 0: unknown. */
-	__u64 timeout_types[4];
+	/* context.deadlineExceededError, *net.timeoutError and their like: a call that ends with one timed out. 0 ends the
+	 * list. */
+	__u64 timeout_types[TIMEOUT_TYPES_MAX];
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct process_config) == 168, "process_config crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct process_config) == 256, "process_config crosses the kernel boundary");

@@ -10,7 +10,7 @@ enum loss_reason {
 	LOSS_RATE_LIMITED = 1,       /* requests over spans_per_second */
 	LOSS_NOT_SAMPLED = 2,        /* requests below the threshold: wanted, not a fault */
 	LOSS_SOCKET_STORAGE = 3,     /* chunks of a connection for which the kernel gave no memory */
-	LOSS_BYTES_UNREADABLE = 4,   /* chunks whose bytes were not resident or not addressed as expected */
+	LOSS_BYTES_UNREADABLE = 4,   /* bytes, or a request without a connection, that are not where they should be */
 	LOSS_GOROUTINE_UNKNOWN = 5,  /* requests whose register was not a goroutine's */
 	LOSS_CALL_NOT_PLAIN_TCP = 6, /* client calls over TLS or a connection that is not a *net.TCPConn */
 	LOSS_TABLE_FULL = 7,         /* open requests or pending calls without room: children become local roots */
@@ -24,7 +24,9 @@ enum program_id {
 	PROGRAM_PANIC = 3,
 	PROGRAM_CLIENT_CALL = 4,
 	PROGRAM_CLIENT_ERROR = 5,
-	PROGRAM_IDS = 6,
+	PROGRAM_DIAL = 6,
+	PROGRAM_DIAL_ERROR = 7,
+	PROGRAM_IDS = 8,
 };
 
 /* Hits in traced processes, before their deadline. Time is measured on one hit of PROGRAM_TIME_EVERY_HITS. */

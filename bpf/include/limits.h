@@ -9,6 +9,8 @@ enum {
 	OPEN_REQUESTS_MAX = 16384,
 	/* Connections on which a goroutine has announced a client call. */
 	PENDING_CALLS_MAX = 8192,
+	/* Goroutines that wait for a connection to be dialled. */
+	WAITING_DIALS_MAX = 4096,
 	/* The ring of records; a power of two of pages. */
 	RECORD_RING_BYTES = 4 * 1024 * 1024,
 	/* The reader polls by a timer; it is woken early when the ring holds this much. */
@@ -25,6 +27,15 @@ enum {
 	MESSAGE_BYTES_MAX = 128,
 	/* Go types whose value begins with a string: the message of a panic can be read out of them. */
 	MESSAGE_TYPES_MAX = 8,
+	/* Go types of errors that say a deadline passed. */
+	TIMEOUT_TYPES_MAX = 8,
+	/* Errors around the one that says why there is no connection: proxyconnect, dial, the system call. */
+	WRAPPED_ERRORS_MAX = 4,
+	/* What is kept of a request that got no connection. */
+	DIAL_METHOD_BYTES_MAX = 32,
+	DIAL_HOST_BYTES_MAX = 256,
+	DIAL_PATH_BYTES_MAX = 1024,
+	DIAL_QUERY_BYTES_MAX = 1024,
 	/* A program's own time is measured on every so many hits. */
 	PROGRAM_TIME_EVERY_HITS = 64,
 	/* The bytes of runtime.g that are read at once: every offset in process_config.go lies below it. */

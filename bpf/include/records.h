@@ -16,6 +16,7 @@ enum record_kind {
 	RECORD_SOCKET_STATE = 3, /* socket_state_record: the connection is being closed, and by whom */
 	RECORD_PANIC = 4,        /* panic_record: runtime.gopanic was called */
 	RECORD_CALL_ERROR = 5,   /* call_error_record: a client call failed after it had a connection */
+	RECORD_DIAL_ERROR = 6,   /* dial_error_record: a client call failed before it had one */
 };
 
 struct record_header {
@@ -105,7 +106,7 @@ struct socket_state_record {
 KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_state_record) == 48, "it crosses the kernel boundary");
 
 enum message_flags {
-	/* Of panic_record and call_error_record: the page with the message was not resident (a constant that nobody has
+	/* Of panic_record, call_error_record and dial_error_record: the page with the message was not resident (a constant that nobody has
 	 * read yet). A Go string header lies at `message_at` in the process, for user space to read. */
 	MESSAGE_NOT_RESIDENT = 1 << 0,
 };
@@ -136,3 +137,34 @@ struct call_error_record {
 	struct message message;
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 192, "it crosses the kernel boundary");
+
+enum dial_cause {
+	DIAL_OTHER = 0,   /* `message` when it is known */
+	DIAL_ERRNO = 1,   /* a system call failed with `error`: ECONNREFUSED, ENETUNREACH, … */
+	DIAL_NAME = 2,    /* the host's name did not resolve; `message` says why */
+	DIAL_TIMEOUT = 3, /* a deadline passed: the call's, the dialer's, or that of the name server */
+};
+
+/* The call as net/http.Request has it; texts are cut at their maximum. */
+struct dial_error_record {
+	struct record_header header; /* socket_id is 0 */
+	__u64 call_ns;               /* when the call went for a connection. CLOCK_BOOTTIME */
+	__u64 goid;                  /* 0: unknown */
+	__u64 parent_goid;           /* 0: unknown */
+	__u64 randomness;            /* 56 bits */
+	__u64 threshold;             /* 56 bits */
+	__s32 error;                 /* errno, with DIAL_ERRNO */
+	__u8 cause;                  /* enum dial_cause */
+	__u8 path_is_escaped;        /* URL.RawPath, else URL.Path */
+	__u16 method_bytes;          /* 0 stands for GET */
+	__u16 host_bytes;            /* of URL.Host, with the port when it names one */
+	__u16 path_bytes;
+	__u16 query_bytes; /* of URL.RawQuery */
+	__u16 reserved;
+	struct message message;
+	char method[DIAL_METHOD_BYTES_MAX];
+	char host[DIAL_HOST_BYTES_MAX];
+	char path[DIAL_PATH_BYTES_MAX];
+	char query[DIAL_QUERY_BYTES_MAX];
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct dial_error_record) == 2560, "it crosses the kernel boundary");

@@ -57,6 +57,7 @@ struct task_struct {
 
 struct pt_regs {
 	unsigned long r14;
+	unsigned long bp;
 	unsigned long bx;
 	unsigned long ax;
 	unsigned long cx;

@@ -31,6 +31,28 @@ struct go_string {
 	__u64 length;
 };
 
+/* The dynamic type of an interface value lies behind its itab's first word. */
+struct go_interface {
+	__u64 table;
+	__u64 data;
+};
+
+static __always_inline __u64 type_of(const struct go_interface *value)
+{
+	__u64 type = 0;
+	if (value->table)
+		bpf_probe_read_user(&type, sizeof(type), (void *)(value->table + 8));
+	return type;
+}
+
+static __always_inline bool is_timeout_type(const struct process_config *config, __u64 type)
+{
+	bool found = false;
+	for (int i = 0; i < TIMEOUT_TYPES_MAX; i++)
+		found |= type && type == config->timeout_types[i];
+	return found;
+}
+
 /* internal/abi.Type: Kind_, and the kind of every type whose values are strings. */
 enum {
 	GO_TYPE_KIND_AT = 23,
@@ -45,20 +67,14 @@ static __always_inline bool is_string_type(__u64 type)
 	       (kind & GO_TYPE_KIND_MASK) == GO_KIND_STRING;
 }
 
-/* The string that a value of one of the message types begins with. Returns flags for the record's header. */
-static __always_inline __u16
-read_message(const struct process_config *config, __u64 type, __u64 data, struct message *message)
+/* The string whose header lies at an address. Returns flags for the record's header. */
+static __always_inline __u16 read_message_at(__u64 header_at, struct message *message)
 {
 	struct go_string string = {};
-	bool known = is_string_type(type);
 
-	message->message_at = data;
+	message->message_at = header_at;
 	message->bytes = message->length = 0;
-	for (int i = 0; i < MESSAGE_TYPES_MAX; i++)
-		known |= type && type == config->message_types[i];
-	if (!known)
-		return 0;
-	if (bpf_probe_read_user(&string, sizeof(string), (void *)data))
+	if (bpf_probe_read_user(&string, sizeof(string), (void *)header_at))
 		return MESSAGE_NOT_RESIDENT;
 	__u32 size = string.length < MESSAGE_BYTES_MAX ? string.length : MESSAGE_BYTES_MAX;
 	if (bpf_probe_read_user(message->text, size, (void *)string.address))
@@ -66,4 +82,17 @@ read_message(const struct process_config *config, __u64 type, __u64 data, struct
 	message->bytes = size;
 	message->length = string.length;
 	return 0;
+}
+
+/* The string that a value of one of the message types begins with. Returns flags for the record's header. */
+static __always_inline __u16
+read_message(const struct process_config *config, __u64 type, __u64 data, struct message *message)
+{
+	bool known = is_string_type(type);
+
+	message->message_at = data;
+	message->bytes = message->length = 0;
+	for (int i = 0; i < MESSAGE_TYPES_MAX; i++)
+		known |= type && type == config->message_types[i];
+	return known ? read_message_at(data, message) : 0;
 }

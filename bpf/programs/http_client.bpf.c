@@ -2,60 +2,25 @@
 /* Which goroutine makes a call of net/http's client, and on which connection: the write that follows on the connection comes
  * from another goroutine. The maps are those of http_socket. */
 #include "bpf/lib/goroutine.bpf.h"
-#include "bpf/lib/sampling.bpf.h"
-#include "bpf/maps/open_requests.bpf.h"
-#include "bpf/maps/pending_calls.bpf.h"
-#include "bpf/maps/process_config.bpf.h"
-#include "bpf/maps/records.bpf.h"
+#include "bpf/lib/client_call.bpf.h"
 #include "bpf/lib/site.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-struct go_interface {
-	__u64 table;
-	__u64 data;
-};
 
 /* The file descriptor of persistConn.conn, -1 when it is not a *net.TCPConn. */
 static __always_inline int find_connection(const struct process_config *config, __u64 persist_conn)
 {
 	struct go_interface conn;
-	__u64 type = 0, net_fd = 0;
+	__u64 net_fd = 0;
 	int fd = -1;
 	if (bpf_probe_read_user(&conn, sizeof(conn), (void *)(persist_conn + config->client.persist_conn_conn)))
 		return -1;
-	/* itab.Type lies behind itab.Inter. */
-	if (bpf_probe_read_user(&type, sizeof(type), (void *)(conn.table + 8)) || type != config->client.tcp_conn_type)
+	if (type_of(&conn) != config->client.tcp_conn_type)
 		return -1;
 	if (bpf_probe_read_user(&net_fd, sizeof(net_fd), (void *)(conn.data + config->client.tcp_conn_fd)) ||
 	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(net_fd + config->client.net_fd_sysfd)))
 		return -1;
 	return fd;
-}
-
-/* A call belongs to the request of its goroutine, or of the one that started it, and is kept when that is. */
-static __always_inline void inherit_or_sample(struct traced_process *process, struct pending_call *call)
-{
-	struct open_request *request = find_request(process->tgid, call->goid);
-	if (!request && process->config->flags & PROCESS_LINEAGE)
-		request = find_request(process->tgid, call->parent_goid);
-	bool sampled;
-	if (request) {
-		call->inherited = 1;
-		call->randomness = request->randomness;
-		sampled = request->sampled;
-	} else {
-		call->inherited = 0;
-		call->randomness = draw_randomness(process->now_ns, call->goid);
-		sampled = call->randomness >= process->config->sampling_threshold;
-		if (!sampled)
-			count_loss(LOSS_NOT_SAMPLED);
-		else if (!take_token(process->config, process->now_ns)) {
-			sampled = false;
-			count_loss(LOSS_RATE_LIMITED);
-		}
-	}
-	call->state = sampled ? PENDING_SAMPLED : PENDING_SKIPPED;
 }
 
 static __always_inline void announce_call(struct traced_process *process, struct pt_regs *regs)
@@ -123,13 +88,8 @@ static __always_inline void record_call_error(struct traced_process *process, st
 	fill_header(&record->header, process, RECORD_CALL_ERROR);
 	record->goid = goroutine.goid;
 	record->fd = find_connection(process->config, regs->ax);
-	record->error_type = 0;
-	if (error.table)
-		bpf_probe_read_user(&record->error_type, sizeof(record->error_type), (void *)(error.table + 8));
-	record->timed_out = 0;
-	for (int i = 0; i < 4; i++)
-		if (record->error_type && record->error_type == process->config->timeout_types[i])
-			record->timed_out = 1;
+	record->error_type = type_of(&error);
+	record->timed_out = is_timeout_type(process->config, record->error_type);
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
 	record->header.flags = read_message(process->config, record->error_type, error.data, &record->message);
 	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));

@@ -67,6 +67,7 @@ class Script {
       if (flags & 1)
         return stitcher_.take(
             Panic{.time_ns = now_ns_, .tgid = kPid, .goid = id, .message = take_bytes(size)});
+      if (flags & 4) return fail_to_dial(id, flags, take_bytes(size));
       return stitcher_.take(CallError{
           .time_ns = now_ns_,
           .tgid = kPid,
@@ -76,6 +77,22 @@ class Script {
     default:
       return stitcher_.advance(now_ns_ += uint64_t{size} * 1'000'000);
     }
+  }
+
+  void fail_to_dial(uint8_t id, uint8_t flags, std::string_view bytes) {
+    stitcher_.take(DialError{
+        .time_ns = now_ns_,
+        .tgid = kPid,
+        .call_ns = now_ns_ + (flags & 8 ? 1 : 0),
+        .goid = id,
+        .cause = static_cast<dial_cause>(flags >> 4 & 3),
+        .error = flags,
+        .method = bytes.substr(0, bytes.size() / 8),
+        .host = bytes.substr(bytes.size() / 4),
+        .path = bytes,
+        .path_is_escaped = (flags & 0x40) != 0,
+        .query = bytes,
+        .message = bytes});
   }
 
   void move(uint8_t id, uint8_t flags, std::string_view bytes, bool received, uint8_t what) {

@@ -1,4 +1,5 @@
 // The site engine on the prologues that every supported Go compiler really writes.
+#include "agent/plan/frame.h"
 #include "agent/plan/site.h"
 
 #include "agent/process/analysis.h"
@@ -22,6 +23,8 @@ const std::vector<std::string> kFunctions = {
     "net/http.(*persistConn).roundTrip",
     "net/http.(*persistConn).mapRoundTripError",
     "net/http.(*Transport).roundTrip",
+    "net/http.(*Transport).queueForDial",
+    "net/http.(*wantConn).cancel",
     "crypto/tls.(*Conn).Write",
     "crypto/tls.(*Conn).Read",
 };
@@ -56,6 +59,20 @@ TEST_P(Sites, AreEmulatedAndFoundInEveryFunctionThatIsProbed) {
     ++found;
   }
   EXPECT_GE(found, 10U);
+}
+
+TEST_P(Sites, FindTheRequestOfACallInTheFrameOfItsRoundTrip) {
+  const std::string version = GetParam();
+  if (auto why = programs::why_absent(version, "server"); !why.empty()) GTEST_SKIP() << why;
+  const programs::MappedFile file(programs::path_of(version, "server"));
+  auto info = process::analyse(file.bytes(), {{"net/http.(*Transport).roundTrip"}, {}, {}});
+  ASSERT_TRUE(info.ok()) << info.error().message;
+  const auto* function = info->find_function("net/http.(*Transport).roundTrip");
+  ASSERT_NE(function, nullptr);
+  const std::span code(
+      reinterpret_cast<const uint8_t*>(function->code.data()), function->code.size());
+
+  EXPECT_TRUE(keeps_first_arguments(code).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(

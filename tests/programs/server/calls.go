@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -58,6 +59,21 @@ func registerCalls(mux *http.ServeMux) {
 		ctx, cancel, method, url, body := prepare(r)
 		defer cancel()
 		writeJSON(w, call(ctx, method, url, body))
+	})
+	// Through a dialer that gives up after ?dialms=.
+	mux.HandleFunc("/call-dial", func(w http.ResponseWriter, r *http.Request) {
+		dialer := net.Dialer{Timeout: time.Duration(number(r, "dialms", 20)) * time.Millisecond}
+		transport := &http.Transport{DialContext: dialer.DialContext}
+		defer transport.CloseIdleConnections()
+		result := callResult{Goid: goid()}
+		request, _ := http.NewRequestWithContext(r.Context(), http.MethodPut, r.URL.Query().Get("url"), nil)
+		if response, err := transport.RoundTrip(request); err != nil {
+			result.Error = err.Error()
+		} else {
+			response.Body.Close()
+			result.Status = response.StatusCode
+		}
+		writeJSON(w, result)
 	})
 	// On a goroutine that the handler started.
 	mux.HandleFunc("/call-child", func(w http.ResponseWriter, r *http.Request) {
