@@ -130,8 +130,15 @@ void Agent::handle(const link::Connected& connected) {
 }
 
 void Agent::handle(const link::Disconnected& disconnected) {
-  base::log::warn(
-      "control plane: {}; sessions go on until their leases end", disconnected.error.message);
+  if (!disconnected.dismissed())
+    return base::log::warn(
+        "control plane: {}; sessions go on until their leases end", disconnected.error.message);
+  base::log::warn("control plane: {}; every session ends now", disconnected.error.message);
+  {
+    std::lock_guard lock(mutex_);
+    assignments_ = {};
+  }
+  probe_thread_->post(Apply{});
 }
 
 void Agent::handle(const sonde::v1::Delta& delta, base::Nanoseconds received_at) {

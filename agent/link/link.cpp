@@ -30,6 +30,10 @@ bool refused_by_name(const Error& error) {
 
 } // namespace
 
+bool Disconnected::dismissed() const {
+  return error.reason == "AGENT_BANNED" || error.reason == "AGENT_EVICTED";
+}
+
 class Link::Worker {
  public:
   Worker(
@@ -298,7 +302,9 @@ bool Link::Worker::deliver(Event event) { return events_.push(std::move(event));
 // Tells the app, and waits as long as the next attempt has to.
 void Link::Worker::settle(const Error& error, Nanoseconds started) {
   bool by_choice = error.code == base::Code::kOk && error.reason != "CONTROL_PLANE_UNREACHABLE";
-  if (connected_) deliver({Disconnected{error}, clock_.boot_time()});
+  Disconnected disconnected{error};
+  if (connected_ || disconnected.dismissed())
+    deliver({std::move(disconnected), clock_.boot_time()});
   if (connected_ && clock_.boot_time() - started >= kGoodStream) backoff_.reset();
   if (by_choice) return;
   if (!connected_) ++address_;

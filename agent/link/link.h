@@ -23,9 +23,12 @@ namespace agent::link {
 struct Connected {
   std::string address;
 };
-// The stream ended. Assignments stay until their leases end.
+// The stream ended. Assignments stay until their leases end, unless the agent was dismissed; that
+// is also told when it comes as the answer to an attempt to connect.
 struct Disconnected {
   base::Error error;
+  // Banned or evicted: the agent is to hold nothing any more.
+  bool dismissed() const;
 };
 // What reaches the app, in order. Leases count from when the message arrived: `received_at` is boot
 // time.

@@ -311,6 +311,23 @@ TEST_F(LinkTest, AnAgentThatIsRefusedByNameDoesNotHammer) {
   EXPECT_EQ(link.stats().last_error, "AGENT_BANNED");
 }
 
+TEST_F(LinkTest, TellsADismissalWhetherAStreamEndsOrNoneBegins) {
+  link.start();
+  next<Connected>();
+  network.refuse({base::Code::kPermissionDenied, "AGENT_BANNED", "banned", {}});
+
+  network.server()->closed({base::Code::kPermissionDenied, "AGENT_EVICTED", "evicted", {}});
+
+  auto ended = next<Disconnected>();
+  EXPECT_EQ(ended.error.reason, "AGENT_EVICTED");
+  EXPECT_TRUE(ended.dismissed());
+  link.credential_changed(); // tries again at once
+  auto refused = next<Disconnected>();
+  EXPECT_EQ(refused.error.reason, "AGENT_BANNED");
+  EXPECT_TRUE(refused.dismissed());
+  EXPECT_FALSE((Disconnected{base::unavailable("SHUTTING_DOWN", "bye")}).dismissed());
+}
+
 TEST_F(LinkTest, ARenewedCertificateOpensANewStreamAtOnce) {
   link.start();
   next<Connected>();
