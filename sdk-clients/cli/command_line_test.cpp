@@ -125,6 +125,20 @@ TEST(Session, IsMadeOfFlags) {
   EXPECT_DOUBLE_EQ(session->sampling().ratio(), 0.1);
 }
 
+TEST(Session, AnEmptyFlagDoesNotWidenWhatIsTraced) {
+  RunArguments arguments;
+  arguments.probes = {"http"};
+  arguments.hosts = {"env=prod"};
+  auto unset_variable = arguments;
+  unset_variable.service = "";
+  auto empty_label = arguments;
+  empty_label.hosts.emplace_back();
+
+  EXPECT_TRUE(make_session(arguments, "").ok());
+  EXPECT_THAT(make_session(unset_variable, "").error().message, HasSubstr("--service is empty"));
+  EXPECT_THAT(make_session(empty_label, "").error().message, HasSubstr("-l is empty"));
+}
+
 TEST(Session, FlagsWinOverTheFile) {
   RunArguments arguments;
   arguments.file = "session.yaml";

@@ -56,8 +56,8 @@ struct RunArguments {
   std::string display_name;
   std::vector<std::string> probes;
   std::vector<std::string> hosts; // label selectors, all of them
-  std::string service;
-  std::string executable;
+  std::optional<std::string> service;
+  std::optional<std::string> executable;
   std::vector<uint32_t> pids;
   std::vector<std::string> agent_ids;
   int max_hosts = 0;

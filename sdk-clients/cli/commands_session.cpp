@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
 #include <thread>
 
 namespace cli {
@@ -62,11 +63,26 @@ Result<v1::Probe> parse_probe(const std::string& text) {
   return probe;
 }
 
+// A shell makes --service "$service" empty when the variable is not set: that must not widen what
+// is traced.
+Result<void> refuse_empty_words(const RunArguments& arguments) {
+  const auto empty = [](const std::string& word) { return word.empty(); };
+  const char* flag = arguments.service == ""      ? "--service" // given, and empty
+                     : arguments.executable == "" ? "--executable"
+                     : std::any_of(arguments.hosts.begin(), arguments.hosts.end(), empty) ? "-l"
+                     : std::any_of(arguments.agent_ids.begin(), arguments.agent_ids.end(), empty)
+                         ? "--agent"
+                         : nullptr;
+  if (flag == nullptr) return {};
+  return base::invalid_argument(
+      "USAGE", fmt::format("{} is empty: leave it out to select by the others alone", flag));
+}
+
 void select(const RunArguments& arguments, v1::Selector& selector) {
   if (!arguments.hosts.empty())
     selector.set_hosts(fmt::format("{}", fmt::join(arguments.hosts, ",")));
-  if (!arguments.service.empty()) selector.set_service(arguments.service);
-  if (!arguments.executable.empty()) selector.set_executable(arguments.executable);
+  if (arguments.service) selector.set_service(*arguments.service);
+  if (arguments.executable) selector.set_executable(*arguments.executable);
   if (arguments.max_hosts > 0) selector.set_max_hosts(arguments.max_hosts);
   if (!arguments.pids.empty())
     selector.mutable_pids()->Assign(arguments.pids.begin(), arguments.pids.end());
@@ -208,6 +224,7 @@ Result<v1::Session> make_session(const RunArguments& arguments, const std::strin
   if (session.probes().empty())
     return base::invalid_argument(
         "USAGE", "what to trace? Give --probe http, or a session with -f FILE");
+  TRY(refuse_empty_words(arguments));
   select(arguments, *session.mutable_selector());
   TRY(sample(arguments, session));
   if (!arguments.ttl.empty()) *session.mutable_ttl() = to_proto(TRY(parse_duration(arguments.ttl)));

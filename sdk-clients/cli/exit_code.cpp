@@ -5,8 +5,9 @@ namespace cli {
 ExitCode exit_code_of(const base::Error& error) {
   using base::Code;
   if (error.reason == "USAGE" || error.reason == "SERVER_MISSING" ||
-      error.reason == "FILE_UNREADABLE" || error.reason == "FILE_INVALID" ||
-      error.reason == "FILE_TOO_LARGE" || error.reason == "CONFIG_FILE_INVALID")
+      error.reason == "SERVER_ADDRESS_INVALID" || error.reason == "FILE_UNREADABLE" ||
+      error.reason == "FILE_INVALID" || error.reason == "FILE_TOO_LARGE" ||
+      error.reason == "CONFIG_FILE_INVALID")
     return kUsage;
   switch (error.code) {
   case Code::kOk:

@@ -106,6 +106,17 @@ ConfigSource from_local_server(const std::string& state) {
   return source;
 }
 
+// gRPC takes a name without a port for one with 443, and a port too high modulo 65536.
+bool is_address(const std::string& server) {
+  const auto colon = server.rfind(':');
+  if (colon == server.npos || colon == 0) return false;
+  const auto port = server.substr(colon + 1);
+  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != port.npos)
+    return false;
+  const int number = std::stoi(port);
+  return number > 0 && number <= 65535;
+}
+
 } // namespace
 
 Environment process_environment() {
@@ -127,6 +138,11 @@ Result<ClientConfig> load_config(
     return base::failed_precondition(
         "SERVER_MISSING", "which server? Give --server HOST:PORT, set SONDE_SERVER, or write "
                           "\"server: HOST:PORT\" into ~/.config/sonde/config.yaml");
+  if (!is_address(*source.server))
+    return base::invalid_argument(
+        "SERVER_ADDRESS_INVALID",
+        "\"" + *source.server +
+            "\" is no address of a server: write HOST:PORT, e.g. sonde.example:7443");
   if (!source.token && !source.token_file)
     return Error{
         base::Code::kUnauthenticated,

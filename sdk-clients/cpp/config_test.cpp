@@ -69,6 +69,14 @@ TEST_F(ConfigTest, SaysWhatToDoWhenTheServerOrTheTokenIsMissing) {
   EXPECT_THAT(no_token.error().message, HasSubstr("SONDE_TOKEN"));
 }
 
+TEST_F(ConfigTest, RefusesAServerWithoutAPort) {
+  for (const char* server :
+       {"sonde.example", "sonde.example:", ":7443", "a:99999", "a:http", "a:0"})
+    EXPECT_EQ(load({.server = server, .token = "t"}).error().reason, "SERVER_ADDRESS_INVALID")
+        << server;
+  EXPECT_TRUE(load({.server = "[::1]:7443", .token = "t"}).ok());
+}
+
 TEST_F(ConfigTest, FindsTheServerOfThisHostWhenNothingElseIsSaid) {
   write("state/ca.pem", "PEM");
   write("state/admin.token", "admin\n");
