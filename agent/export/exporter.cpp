@@ -127,8 +127,8 @@ class Exporter::Spool::Stream final
     StartRead(&answer_);
     StartCall();
   }
-  void write(grpc::ByteBuffer message) {
-    outgoing_ = std::move(message);
+  void write(const grpc::ByteBuffer& message) {
+    outgoing_ = message;
     StartWrite(&outgoing_);
   }
   void cancel() { context_.TryCancel(); }
@@ -280,7 +280,7 @@ void Exporter::Spool::pump_locked() {
   ++stats_.batches_sent;
   writing_ = true;
   last_activity_ = Clock::now();
-  stream_->write(std::move(message));
+  stream_->write(message);
 }
 
 void Exporter::Spool::on_write_done(bool ok) {

@@ -56,10 +56,10 @@ Result<HostAndPort> split(const std::string& address) {
   return HostAndPort{std::move(host), address.substr(colon + 1)};
 }
 
-bool wait_for(int fd, short events, base::Nanoseconds deadline, const base::Clock& clock) {
+bool wait_for(int fd, int events, base::Nanoseconds deadline, const base::Clock& clock) {
   auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock.boot_time());
   if (left.count() <= 0) return false;
-  pollfd poll_fd{fd, events, 0};
+  pollfd poll_fd{fd, static_cast<short>(events), 0};
   return poll(&poll_fd, 1, static_cast<int>(left.count())) == 1;
 }
 
@@ -96,9 +96,9 @@ Result<> shake_hands(
     int done = SSL_connect(tls);
     if (done == 1) return {};
     int why = SSL_get_error(tls, done);
-    short events = why == SSL_ERROR_WANT_READ ? POLLIN : why == SSL_ERROR_WANT_WRITE ? POLLOUT : 0;
-    if (events == 0) return unreachable(address, "no TLS server answers there");
-    if (!wait_for(fd, events, deadline, clock))
+    if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+      return unreachable(address, "no TLS server answers there");
+    if (!wait_for(fd, why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline, clock))
       return unreachable(address, "the TLS handshake takes too long");
   }
 }

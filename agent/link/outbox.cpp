@@ -57,7 +57,7 @@ void Outbox::restart() {
   }
 }
 
-void Outbox::report_all(std::vector<sonde::v1::Process> processes) {
+void Outbox::report_all(std::vector<sonde::v1::Process>&& processes) {
   full_report_ = true;
   for (sonde::v1::Process& process : processes) {
     if (started_.size() >= kPendingProcessesMax) break;

@@ -25,7 +25,7 @@ class Outbox {
   // A new stream begins: every status is said again, and changes of processes are kept from now on.
   void restart();
   // All processes, as they were since restart(): what changed meanwhile is newer.
-  void report_all(std::vector<sonde::v1::Process> processes);
+  void report_all(std::vector<sonde::v1::Process>&& processes);
   // There is no stream: nothing waits for one but statuses.
   void pause();
   // The next message, if there is one.

@@ -107,15 +107,16 @@ struct KeptChannel {
 } // namespace
 
 Dial grpc_dial() {
-  return [kept = std::make_shared<KeptChannel>()](
-             const std::string& address, std::shared_ptr<const identity::Credential> credential,
-             std::shared_ptr<StreamListener> listener) -> std::unique_ptr<ClientStream> {
-    if (!kept->channel || kept->address != address || kept->credential != credential)
-      *kept = {address, credential, identity::make_channel(address, *credential)};
-    auto reactor = std::make_shared<Reactor>(kept->channel, std::move(listener));
-    reactor->start();
-    return std::make_unique<GrpcStream>(std::move(reactor));
-  };
+  return
+      [kept = std::make_shared<KeptChannel>()](
+          const std::string& address, const std::shared_ptr<const identity::Credential>& credential,
+          std::shared_ptr<StreamListener> listener) -> std::unique_ptr<ClientStream> {
+        if (!kept->channel || kept->address != address || kept->credential != credential)
+          *kept = {address, credential, identity::make_channel(address, *credential)};
+        auto reactor = std::make_shared<Reactor>(kept->channel, std::move(listener));
+        reactor->start();
+        return std::make_unique<GrpcStream>(std::move(reactor));
+      };
 }
 
 } // namespace agent::link

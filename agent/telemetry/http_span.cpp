@@ -207,7 +207,7 @@ Target split_target(std::string_view method, std::string_view target) {
   }
   if (!target.starts_with('/')) {
     const size_t scheme = target.find("://");
-    if (scheme != std::string_view::npos && scheme < 16) {
+    if (scheme < 16) { // npos is greater
       target.remove_prefix(scheme + 3);
       const size_t end = std::min(target.find_first_of("/?"), target.size());
       result.authority = target.substr(0, end);
