@@ -34,7 +34,7 @@ class Memory {
   // False when not all of it is mapped; errno says the rest.
   bool read(uint64_t address, void* to, size_t size) const {
     iovec local{to, size};
-    iovec remote{reinterpret_cast<void*>(address), size}; // NOLINT: an address of another process
+    iovec remote{reinterpret_cast<void*>(address), size};
     return process_vm_readv(pid_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(size);
   }
   std::optional<uint64_t> u64(uint64_t address) const {
