@@ -9,6 +9,7 @@
 #include "agent/event/counts.h"
 #include "agent/event/http_exchange.h"
 #include "agent/event/http_head.h"
+#include "agent/event/limits.h"
 #include "agent/event/record.h"
 
 #include <cstdint>
@@ -60,6 +61,8 @@ class HttpConnection {
   }
 
  private:
+  static constexpr uint64_t kSettleNs = std::chrono::nanoseconds(kSettle).count();
+
   // One direction of the stream, read as a row of messages.
   struct Direction {
     enum class State : uint8_t { kHead, kBody, kLost, kTunnel };
