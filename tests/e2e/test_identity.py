@@ -6,24 +6,28 @@ import subprocess
 import time
 
 import kernel_objects
+import pytest
 import stack
 from conftest import BUILD, ask, program, settled_spans
 
 
-def test_ban_ends_the_stream_and_the_probes_at_once(fresh):
+@pytest.mark.parametrize(("verb", "state"), [("ban", "BANNED"), ("evict", "EVICTED")])
+def test_dismissal_ends_the_stream_and_the_probes_at_once(fresh, verb, state):
     fresh.start_control_plane()
     agent = fresh.start_agent()
     identity = fresh.agents()[0]["id"]
-    server = fresh.start_service("banned", [program("server")])
+    server = fresh.start_service("dismissed", [program("server")])
     fresh.wait_for_process(server)
     fresh.trace_process(server)
+    held = kernel_objects.held_by(agent.pid)
+    assert {kind for kind, _ in held} == {"prog", "map", "link"} and held <= kernel_objects.in_kernel()
 
-    fresh.cli("agents", "ban", identity)
+    fresh.cli("agents", verb, identity)
 
-    stack.wait_until(lambda: fresh.agents()[0]["state"] == "BANNED", 5, "the agent is banned")
-    # Its streams are gone at once, its probes with the lease at the latest.
-    stack.wait_until(lambda: not kernel_objects.held_by(agent.pid), 35, "the banned agent holds no BPF")
-    assert fresh.agents()[0]["state"] == "BANNED"
+    # Not when the lease ends, some 30 s later.
+    stack.wait_until(lambda: not held & kernel_objects.in_kernel(), 0.5, "nothing of the dismissed agent is attached")
+    stack.wait_until(lambda: fresh.agents()[0]["state"] == state, 5, f"the agent is {state}")
+    assert agent.running() and not kernel_objects.held_by(agent.pid)
 
 
 def test_an_evicted_agent_enrolls_again_with_a_new_token(fresh):
