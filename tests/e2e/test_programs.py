@@ -63,3 +63,22 @@ def test_incoming_traceparent_is_honoured(world):
     assert "secret" not in str(attributes)
     assert attributes["network.peer.address"] == "127.0.0.1" and attributes["network.peer.port"] > 0
     assert attributes["server.address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("go", ["1.19", "1.26"])
+def test_a_call_that_gets_no_connection_is_an_error_span(world, go):
+    server = world.start_service(f"refused-{go}", [program("server", go)])
+    world.wait_for_process(server)
+    session = world.trace_process(server)["id"]
+
+    ask(server.address, "/call?url=http://127.0.0.1:1/gone%3Ftoken=a")
+
+    spans = settled_spans(world, session, 2)
+    assert sorted(span["kind"] for span in spans) == ["CLIENT", "SERVER"]
+    client, parent = sorted(spans, key=lambda span: span["kind"])
+    attributes = client["attributes"]
+    assert attributes["error.type"] == "connection_refused" and client["status"] == "ERROR"
+    assert attributes["http.request.method"] == "GET" and "http.response.status_code" not in attributes
+    assert attributes["url.full"] == "http://127.0.0.1:1/gone?token=REDACTED"
+    assert attributes["server.address"] == "127.0.0.1" and attributes["server.port"] == 1
+    assert client["parentSpanId"] == parent["spanId"] and client["traceId"] == parent["traceId"]
