@@ -29,6 +29,8 @@ struct Context {
   void print(std::string_view text) const;
   // For people who watch: to standard error, and not at all with -o json or yaml.
   void hint(std::string_view text) const;
+  // From now on, Ctrl-C says that this session goes on and how to end it; like a hint.
+  void watches(const std::string& session_id) const;
 };
 
 Now now();

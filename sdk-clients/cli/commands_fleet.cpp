@@ -22,6 +22,13 @@ void Context::hint(std::string_view text) const {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
+void Context::watches(const std::string& session_id) const {
+  if (format != Format::kTable) return;
+  set_parting_words(fmt::format(
+      "the session goes on until its time is over; `sonde session stop {}` ends it now\n",
+      session_id));
+}
+
 Now now() { return std::chrono::system_clock::now().time_since_epoch(); }
 
 Outcome list_agents(Context& context, const ListArguments& arguments) {

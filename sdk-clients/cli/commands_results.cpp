@@ -10,6 +10,7 @@ namespace v1 = sonde::v1;
 
 Outcome tail(Context& context, const TailArguments& arguments) {
   const auto session_id = TRY(whole_session_id(context, arguments.session_id));
+  context.watches(session_id);
   uint64_t spans = 0;
   auto last_state = v1::Session::STATE_UNSPECIFIED;
   const auto show = [&](const v1::TailSessionResponse& event) {

@@ -244,6 +244,7 @@ Outcome run_session(Context& context, const RunArguments& arguments) {
   *request.mutable_session() = std::move(wanted);
   auto session = TRY(context.client.create_session(std::move(request)));
   if (!arguments.no_wait) {
+    context.watches(session.id());
     context.hint(fmt::format("session {} created\n", session.id()));
     session = TRY(wait_until_started(context, std::move(session), patience));
   }
@@ -302,6 +303,7 @@ Outcome session_status(Context& context, const std::string& typed, bool watch) {
   const auto id = TRY(whole_session_id(context, typed));
   auto session = TRY(context.client.get_session(id));
   if (!watch) return print_status(context, session);
+  if (!has_ended(session)) context.watches(id);
   std::string printed;
   for (; !has_ended(session); session = TRY(context.client.get_session(id))) {
     const auto line = status_line(session);

@@ -15,6 +15,7 @@ inline constexpr std::chrono::milliseconds kPollInterval{100};
 // `session run` waits so long for its probes, if not told otherwise.
 inline constexpr std::chrono::seconds kWaitForActive{30};
 inline constexpr std::chrono::seconds kWaitForHosts{2};
+inline constexpr size_t kPartingBytesMax = 512;
 inline constexpr size_t kTerminalColumnsDefault = 120;
 // Of a span's name with its path, in trees and lines.
 inline constexpr size_t kSpanTitleColumnsMax = 64;

@@ -1,8 +1,22 @@
 #include "sdk-clients/cli/progress.h"
 
+#include "sdk-clients/cli/exit_code.h"
+#include "sdk-clients/cli/limits.h"
+
+#include <array>
+#include <atomic>
 #include <cstdio>
+#include <unistd.h>
 
 namespace cli {
+
+namespace {
+
+// Read in a signal handler: plain memory, and a size that is zero while it changes.
+std::array<char, limits::kPartingBytesMax> parting_words;
+std::atomic<size_t> parting_bytes{0};
+
+} // namespace
 
 void Progress::show(const std::string& text) {
   static constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
@@ -15,6 +29,21 @@ void Progress::show(const std::string& text) {
 void Progress::clear() {
   if (shown_) std::fputs("\r\x1b[K", stderr);
   shown_ = false;
+}
+
+void set_parting_words(std::string_view text) {
+  parting_bytes = 0;
+  parting_bytes = text.copy(parting_words.data(), parting_words.size());
+}
+
+void leave_on_interrupt(int) {
+  static constexpr std::string_view kEndOfLine = "\r\x1b[K";
+  ssize_t written = 0;
+  if (isatty(STDERR_FILENO) != 0)
+    written = write(STDERR_FILENO, kEndOfLine.data(), kEndOfLine.size());
+  written = write(STDERR_FILENO, parting_words.data(), parting_bytes);
+  static_cast<void>(written);
+  _exit(kInterrupted);
 }
 
 } // namespace cli

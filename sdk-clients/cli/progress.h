@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace cli {
 
@@ -22,5 +23,11 @@ class Progress {
   bool shown_ = false;
   size_t frame_ = 0;
 };
+
+// What Ctrl-C says on standard error before the program ends: a session that was started goes on,
+// and whoever started it must know. At most limits::kPartingBytesMax; "" for nothing. One thread.
+void set_parting_words(std::string_view text);
+// The handler of SIGINT: clears the line, says the words, and ends with kInterrupted.
+[[noreturn]] void leave_on_interrupt(int signal);
 
 } // namespace cli

@@ -1,6 +1,9 @@
 """The command line against a real server."""
 
 import json
+import os
+import signal
+import subprocess
 import threading
 import time
 
@@ -32,6 +35,25 @@ def test_from_question_to_answer(world):
     world.cli("session", "stop", session)
     stack.wait_until(lambda: world.session(session)["state"] == "SUCCEEDED", 10, "the session ends")
     assert len(world.cli_json("spans", session)["spans"]) == 1
+
+
+def test_an_interrupted_watch_says_that_the_session_goes_on(world):
+    server = world.start_service("interrupted", [program("server")])
+    world.wait_for_process(server)
+    session = world.trace_process(server)["id"]
+
+    for words in (["tail", session], ["session", "status", session, "--watch"]):
+        watch = subprocess.Popen(
+            [world.build / "bin" / "sonde", *words], env={**os.environ, **world.cli_environment()},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert "ACTIVE" in watch.stdout.readline()
+        watch.send_signal(signal.SIGINT)
+        _, said = watch.communicate(timeout=10)
+
+        assert watch.returncode == 130
+        assert "goes on" in said and f"sonde session stop {session}" in said
+    assert world.session(session)["state"] == "ACTIVE"
+    world.stop_session(session)
 
 
 def test_tail_shows_spans_as_they_arrive_and_ends_with_the_session(world):

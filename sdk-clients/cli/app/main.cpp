@@ -16,14 +16,6 @@ using cli::Context;
 using cli::ExitCode;
 using cli::Format;
 
-// Nothing to undo but the line: a session that was started goes on by design.
-void leave_on_interrupt(int) {
-  static constexpr char kEndOfLine[] = "\r\x1b[K";
-  if (isatty(STDERR_FILENO) != 0)
-    static_cast<void>(!write(STDERR_FILENO, kEndOfLine, sizeof kEndOfLine - 1));
-  _exit(cli::kInterrupted);
-}
-
 cli::Style style_of(int fd) {
   cli::Style style{.colour = false, .columns = cli::limits::kTerminalColumnsDefault};
   if (isatty(fd) == 0) return style;
@@ -75,7 +67,7 @@ ExitCode run(const cli::Invocation& invocation) {
 } // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGINT, leave_on_interrupt);
+  std::signal(SIGINT, cli::leave_on_interrupt);
   // gRPC speaks up on standard error about every refused connection; our own message says it
   // better.
   setenv("GRPC_VERBOSITY", "NONE", 0);
