@@ -1,5 +1,6 @@
 #include "controlplane/service/sessions.h"
 
+#include "controlplane/model/cost.h"
 #include "controlplane/service/audit.h"
 #include "controlplane/service/match.h"
 #include "controlplane/store/assignments.h"
@@ -27,6 +28,7 @@ Session explained(Session session) {
 Result<Session> dry_run(Transaction& tx, Session session) {
   auto match = TRY(match_processes(tx, session));
   *session.mutable_summary() = match.summary;
+  *session.mutable_summary()->mutable_estimate() = model::estimate_cost(session);
   session.set_state_detail(match.sentence);
   return session;
 }

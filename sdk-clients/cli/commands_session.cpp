@@ -177,6 +177,8 @@ Outcome dry_run(Context& context, v1::Session session) {
       render_selector(answer.selector()), answer.summary().hosts(),
       answer.summary().hosts() == 1 ? "" : "s", answer.summary().processes(),
       answer.summary().processes() == 1 ? "" : "es"));
+  if (answer.summary().has_estimate())
+    context.print("cost: " + answer.summary().estimate().detail() + "\n");
   return answer.summary().hosts() == 0 ? kNotTraced : kSuccess;
 }
 

@@ -1,0 +1,18 @@
+// What a session would cost, as far as it can be said before it runs. Pure.
+#pragma once
+
+#include "sonde/v1/session.pb.h"
+
+namespace controlplane::model {
+
+// What the probes this release knows cost at most, microseconds of CPU (docs/benchmarks.md).
+inline constexpr double kServerRequestMicros = 1;
+inline constexpr double kClientRequestMicros = 2;
+inline constexpr double kAgentSpanMicros = 5;
+// What agents hold a session to that names no budget: agent/probe/limits.h.
+inline constexpr double kCpuFractionDefault = 0.10;
+inline constexpr int64_t kEventsPerSecondDefault = 100'000;
+
+sonde::v1::CostEstimate estimate_cost(const sonde::v1::Session& session);
+
+} // namespace controlplane::model
