@@ -254,7 +254,9 @@ void Agent::heartbeat() {
   const auto exported = exporter_->stats();
   health.set_spool_bytes(exported.spool_bytes);
   add_losses(health, kernel.losses);
-  add_losses(health, event_thread_->totals().losses);
+  const auto totals = event_thread_->totals();
+  health.set_events(totals.records);
+  add_losses(health, totals.losses);
   add_losses(health, exported.lost);
   link_->heartbeat(health);
 }

@@ -185,6 +185,10 @@ void write_fleet(MetricsWriter& writer, store::Pool& pool) {
       writer, page->agents, "sonde_agent_spool_bytes", "gauge",
       "Results that the agent could not deliver yet.",
       [](const auto& health) { return health.spool_bytes(); });
+  per_agent(
+      writer, page->agents, "sonde_events_total", "counter",
+      "Events that left the agent's kernel for user space.",
+      [](const auto& health) { return health.events(); });
   writer.family("sonde_events_lost_total", "counter", "What was lost on the hosts, by reason.");
   for (const auto& agent : page->agents) {
     for (const auto& loss : agent.health().losses())

@@ -1,7 +1,7 @@
 // What the doors of sonded say before a use case runs: health, TLS, and what is too large.
 #include "tests/sonded/scoped_sonded.h"
 
-#include "google/rpc/error_details.pb.h"
+#include "sonde/v1/agent.pb.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -20,6 +20,7 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
+using controlplane::store::Bytes;
 using controlplane::store::Transaction;
 using sonded_fixture::ScopedSonded;
 using testing::HasSubstr;
@@ -165,14 +166,16 @@ TEST(RestLimits, ABodyOfTenMegabytesIsRefusedInBoundedMemory) {
 }
 
 // A host that a replica holds the stream of, as the store sees it.
-void insert_connected_agent(ScopedSonded& sonded, const std::string& capabilities) {
+void insert_connected_agent(
+    ScopedSonded& sonded, const std::string& capabilities,
+    const sonde::v1::AgentHealth& health = {}) {
   auto inserted = sonded.pool().transaction([&](Transaction& tx) -> base::Result<> {
     TRY(tx.exec("insert into replicas (id) values ('5f3c1f0e-58a5-4c39-8a1d-6f2a6f1d9a01')"));
     TRY(tx.exec(
-        "insert into agents (id, hostname, capabilities, replica_id) values "
-        "('0b7c7a0a-4b5a-4a55-9a6e-2f8f0b1c2d03', 'web-1', $1::text[], "
+        "insert into agents (id, hostname, capabilities, health, replica_id) values "
+        "('0b7c7a0a-4b5a-4a55-9a6e-2f8f0b1c2d03', 'web-1', $1::text[], $2::bytea, "
         "'5f3c1f0e-58a5-4c39-8a1d-6f2a6f1d9a01')",
-        capabilities));
+        capabilities, Bytes{health.SerializeAsString()}));
     return {};
   });
   ASSERT_TRUE(inserted.ok()) << inserted.error().message;
@@ -193,6 +196,35 @@ TEST(Sessions, AProbeThatNoConnectedHostHasIsRefusedAtOnce) {
     EXPECT_THAT(refused.body, HasSubstr(R"("field":"probes[0]")"));
   }
   EXPECT_EQ(sonded.rest("GET", "/v1/sessions").body, "{}") << "nothing was stored";
+}
+
+TEST(Sessions, ADryRunNamesTheCost) {
+  auto dry = shared_sonded().rest(
+      "POST", "/v1/sessions?validateOnly=true",
+      R"({"selector":{"hosts":"*"},"probes":[{"http":{}}],"budget":{"cpuFraction":0.02}})");
+
+  EXPECT_EQ(dry.status, 200U) << dry.body;
+  EXPECT_THAT(dry.body, HasSubstr(R"("estimate":{"serverRequestMicros":1,)"));
+  EXPECT_THAT(dry.body, HasSubstr("each host holds it to 2 % of a CPU"));
+}
+
+TEST(Metrics, HaveTheNamesThatDashboardsNeed) {
+  ScopedSonded sonded({"--otlp", "nowhere=127.0.0.1:9"});
+  sonde::v1::AgentHealth health;
+  health.set_events(1234);
+  health.set_map_usage_ratio(0.5);
+  auto& loss = *health.add_losses();
+  loss.set_reason("RING_FULL");
+  loss.set_count(7);
+  insert_connected_agent(sonded, "{http}", health);
+
+  const auto page = sonded.metrics().body;
+
+  const std::string agent = R"(agent="0b7c7a0a-4b5a-4a55-9a6e-2f8f0b1c2d03")";
+  EXPECT_THAT(page, HasSubstr("sonde_events_total{" + agent + R"(,hostname="web-1"} 1234)"));
+  EXPECT_THAT(page, HasSubstr("sonde_events_lost_total{" + agent + R"(,reason="RING_FULL"} 7)"));
+  EXPECT_THAT(page, HasSubstr("sonde_map_usage_ratio{" + agent + R"(,hostname="web-1"} 0.5)"));
+  EXPECT_THAT(page, HasSubstr(R"(sonde_export_duration_seconds_count{destination="nowhere"} 0)"));
 }
 
 } // namespace
