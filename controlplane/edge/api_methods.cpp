@@ -14,7 +14,6 @@ using namespace sonde::v1; // NOLINT(google-build-using-namespace): a table of i
 using base::Result;
 using google::protobuf::Empty;
 using model::Caller;
-using opentelemetry::proto::trace::v1::TracesData;
 
 // Events handed to a transport at a time.
 constexpr size_t kEventsPerPollMax = 256;
@@ -149,7 +148,7 @@ void add_results(Dispatch& dispatch, stitch::Results& results, stitch::Tail& tai
       [&results](const Caller&, const ListTracesRequest& request) {
         return results.list_traces(request);
       });
-  dispatch.add<GetTraceRequest, TracesData>(
+  dispatch.add<GetTraceRequest, Trace>(
       "sonde.v1.ResultService.GetTrace", [&results](const Caller&, const GetTraceRequest& request) {
         return results.get_trace(request);
       });

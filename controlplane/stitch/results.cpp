@@ -106,19 +106,18 @@ Results::list_traces(const sonde::v1::ListTracesRequest& request) {
   });
 }
 
-Result<opentelemetry::proto::trace::v1::TracesData>
-Results::get_trace(const sonde::v1::GetTraceRequest& request) {
+Result<sonde::v1::Trace> Results::get_trace(const sonde::v1::GetTraceRequest& request) {
   const std::string trace_id = TRY(decode_trace_id(request.trace_id()));
-  return pool_.transaction(
-      [&](Transaction& tx) -> Result<opentelemetry::proto::trace::v1::TracesData> {
-        TRY(check_session(tx, request.session_id()));
-        const auto spans =
-            TRY(store::find_trace(tx, request.session_id(), trace_id, kTraceSpansMax));
-        if (spans.empty())
-          return base::not_found(
-              "TRACE_NOT_FOUND", "the session has no span of trace " + request.trace_id());
-        return to_traces(spans);
-      });
+  return pool_.transaction([&](Transaction& tx) -> Result<sonde::v1::Trace> {
+    TRY(check_session(tx, request.session_id()));
+    const auto stored = TRY(store::find_trace(tx, request.session_id(), trace_id, kTraceSpansMax));
+    if (stored.spans.empty())
+      return base::not_found(
+          "TRACE_NOT_FOUND", "the session has no span of trace " + request.trace_id());
+    auto trace = to_trace(stored.spans);
+    trace.set_spans_left_out(static_cast<int32_t>(std::min<int64_t>(stored.left_out, INT32_MAX)));
+    return trace;
+  });
 }
 
 } // namespace controlplane::stitch

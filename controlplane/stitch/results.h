@@ -3,7 +3,6 @@
 
 #include "base/result.h"
 
-#include "opentelemetry/proto/trace/v1/trace.pb.h"
 #include "sonde/v1/result_service.pb.h"
 
 namespace controlplane::store {
@@ -27,9 +26,8 @@ class Results {
   base::Result<sonde::v1::ListTracesResponse>
   list_traces(const sonde::v1::ListTracesRequest& request);
   // The spans of the trace and of every trace joined to it, grouped by resource; late and orphaned
-  // spans are in it like all others.
-  base::Result<opentelemetry::proto::trace::v1::TracesData>
-  get_trace(const sonde::v1::GetTraceRequest& request);
+  // spans are in it like all others. Beyond kTraceSpansMax the newest are left out, and counted.
+  base::Result<sonde::v1::Trace> get_trace(const sonde::v1::GetTraceRequest& request);
 
  private:
   store::Pool& pool_;

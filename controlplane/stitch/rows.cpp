@@ -122,8 +122,8 @@ sonde::v1::TraceSummary to_summary(const store::TraceRow& row) {
   return summary;
 }
 
-TracesData to_traces(const std::vector<store::TraceSpan>& spans) {
-  TracesData traces;
+sonde::v1::Trace to_trace(const std::vector<store::TraceSpan>& spans) {
+  sonde::v1::Trace trace;
   const std::string* resource = nullptr;
   ScopeSpans* scope = nullptr;
   for (const store::TraceSpan& span : spans) {
@@ -131,7 +131,7 @@ TracesData to_traces(const std::vector<store::TraceSpan>& spans) {
     if (!otlp.ParseFromString(span.span)) continue;
     if (!resource || *resource != span.resource) {
       resource = &span.resource;
-      auto& group = *traces.add_resource_spans();
+      auto& group = *trace.add_resource_spans();
       if (!group.mutable_resource()->ParseFromString(*resource)) group.clear_resource();
       group.set_schema_url("https://opentelemetry.io/schemas/1.44.0");
       scope = group.add_scope_spans();
@@ -140,7 +140,7 @@ TracesData to_traces(const std::vector<store::TraceSpan>& spans) {
     }
     *scope->add_spans() = std::move(otlp);
   }
-  return traces;
+  return trace;
 }
 
 std::vector<sonde::v1::Span>

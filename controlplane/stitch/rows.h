@@ -3,7 +3,6 @@
 
 #include "controlplane/store/spans.h"
 
-#include "opentelemetry/proto/trace/v1/trace.pb.h"
 #include "sonde/v1/result_service.pb.h"
 
 #include <string_view>
@@ -15,7 +14,7 @@ namespace controlplane::stitch {
 sonde::v1::Span to_span(const store::SpanRow& row);
 sonde::v1::TraceSummary to_summary(const store::TraceRow& row);
 // Spans that follow each other with the same resource share one ResourceSpans.
-opentelemetry::proto::trace::v1::TracesData to_traces(const std::vector<store::TraceSpan>& spans);
+sonde::v1::Trace to_trace(const std::vector<store::TraceSpan>& spans);
 
 // The rows of spans that were never stored.
 std::vector<sonde::v1::Span>

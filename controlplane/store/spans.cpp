@@ -238,7 +238,7 @@ Result<std::vector<TraceRow>> find_traces(
   return traces;
 }
 
-Result<std::vector<TraceSpan>>
+Result<StoredTrace>
 find_trace(Transaction& tx, std::string_view session_id, std::string_view trace_id, int limit) {
   const Rows rows = TRY(tx.exec(
       R"(with root as (
@@ -250,38 +250,19 @@ find_trace(Transaction& tx, std::string_view session_id, std::string_view trace_
            select trace_id from trace_aliases
            where session_id = $1::uuid and root_trace_id = (select id from root)),
          kept as (
-           select s.day, s.resource_sha256, s.span, s.start_unix_nanos, s.span_id from spans s
+           select s.day, s.resource_sha256, s.span, s.start_unix_nanos, s.span_id, count(*) over () as spans
+           from spans s
            where s.session_id = $1::uuid and s.trace_id in (select trace_id from members)
            order by s.start_unix_nanos, s.span_id limit $3::int)
-         select r.resource, k.span from kept k
+         select r.resource, k.span, k.spans from kept k
          left join resources r on r.day = k.day and r.sha256 = k.resource_sha256
          order by k.resource_sha256, k.start_unix_nanos, k.span_id)",
       session_id, Bytes{trace_id}, limit));
-  std::vector<TraceSpan> spans;
-  for (const Row row : rows) spans.push_back({row.bytes("resource"), row.bytes("span")});
-  return spans;
-}
-
-Result<void> join_trace(
-    Transaction& tx, std::string_view session_id, std::string_view trace_id,
-    std::string_view root_trace_id) {
-  const Rows rows = TRY(tx.exec(
-      "select root_trace_id from trace_aliases where session_id = $1::uuid and trace_id = "
-      "$2::bytea",
-      session_id, Bytes{root_trace_id}));
-  const std::string root =
-      rows.empty() ? std::string(root_trace_id) : rows.front().bytes("root_trace_id");
-  if (root == trace_id) return {}; // a circle
-  TRY(tx.exec(
-      "insert into trace_aliases (session_id, trace_id, root_trace_id) "
-      "values ($1::uuid, $2::bytea, $3::bytea) "
-      "on conflict (session_id, trace_id) do update set root_trace_id = excluded.root_trace_id",
-      session_id, Bytes{trace_id}, Bytes{root}));
-  TRY(tx.exec(
-      "update trace_aliases set root_trace_id = $3::bytea "
-      "where session_id = $1::uuid and root_trace_id = $2::bytea",
-      session_id, Bytes{trace_id}, Bytes{root}));
-  return {};
+  StoredTrace trace;
+  for (const Row row : rows) trace.spans.push_back({row.bytes("resource"), row.bytes("span")});
+  if (!rows.empty())
+    trace.left_out = rows.front().integer("spans") - static_cast<int64_t>(rows.size());
+  return trace;
 }
 
 Result<ArrivalCursor> arrivals_now(Transaction& tx) {

@@ -95,16 +95,14 @@ struct TraceSpan {
   std::string resource; // serialized OTLP Resource; empty when its row is gone
   std::string span;     // serialized OTLP Span
 };
-// All spans of the trace that this one belongs to, grouped by resource, oldest first; at most
-// `limit`.
-Result<std::vector<TraceSpan>>
+struct StoredTrace {
+  std::vector<TraceSpan> spans;
+  int64_t left_out = 0; // spans beyond the limit
+};
+// The spans of the trace that this one belongs to, grouped by resource, oldest first; of more than
+// `limit` the oldest.
+Result<StoredTrace>
 find_trace(Transaction& tx, std::string_view session_id, std::string_view trace_id, int limit);
-
-// Joins a trace to the one it turned out to be part of. Resolved at once: an alias never points to
-// an alias.
-Result<void> join_trace(
-    Transaction& tx, std::string_view session_id, std::string_view trace_id,
-    std::string_view root_trace_id);
 
 // How far a reader of a session's arrivals got: all that is visible in `read`, and of what became
 // visible between it and `reading` everything up to (xid, position). Texts of pg_snapshot.

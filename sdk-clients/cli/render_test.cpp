@@ -116,8 +116,7 @@ const char* const kTrace = R"(
         attributes { key: "error.type" value { string_value: "panic" } } } } })";
 
 TEST(TraceTree, DrawsChildrenUnderTheirParents) {
-  const auto text = render_trace(
-      parse<opentelemetry::proto::trace::v1::TracesData>(kTrace), Style{.columns = 36});
+  const auto text = render_trace(parse<sonde::v1::Trace>(kTrace), Style{.columns = 36});
 
   EXPECT_EQ(
       text,
@@ -128,9 +127,18 @@ TEST(TraceTree, DrawsChildrenUnderTheirParents) {
       "inventory     └─ GET /stock           SERVER  200     +4.00 ms  4.00 ms   ·····█████\n");
 }
 
+TEST(TraceTree, SaysThatATraceIsCut) {
+  auto trace = parse<sonde::v1::Trace>(kTrace);
+  EXPECT_THAT(render_trace(trace, Style()), Not(HasSubstr("cut")));
+  trace.set_spans_left_out(1234);
+
+  EXPECT_THAT(
+      render_trace(trace, Style()), HasSubstr("the trace is cut: 1234 newer spans left out"));
+}
+
 TEST(TraceTree, MarksSpansWhoseParentIsElsewhereAndSurvivesACycle) {
   const auto text = render_trace(
-      parse<opentelemetry::proto::trace::v1::TracesData>(R"(resource_spans { scope_spans {
+      parse<sonde::v1::Trace>(R"(resource_spans { scope_spans {
         spans { span_id: "a" parent_span_id: "gone" name: "orphan" end_time_unix_nano: 10 }
         spans { span_id: "b" parent_span_id: "c" name: "one" end_time_unix_nano: 10 }
         spans { span_id: "c" parent_span_id: "b" name: "two" end_time_unix_nano: 10 } } })"),

@@ -17,7 +17,6 @@ namespace cli {
 using opentelemetry::proto::common::v1::AnyValue;
 using opentelemetry::proto::common::v1::KeyValue;
 using opentelemetry::proto::trace::v1::Status;
-using opentelemetry::proto::trace::v1::TracesData;
 using OtlpSpan = opentelemetry::proto::trace::v1::Span;
 
 namespace {
@@ -59,7 +58,7 @@ std::string title_of(const OtlpSpan& span) {
       limits::kSpanTitleColumnsMax);
 }
 
-std::vector<Node> collect(const TracesData& trace) {
+std::vector<Node> collect(const sonde::v1::Trace& trace) {
   std::vector<Node> nodes;
   for (const auto& resource : trace.resource_spans()) {
     const auto service = attribute(resource.resource().attributes(), "service.name");
@@ -180,9 +179,18 @@ size_t count_services(const std::vector<Node>& nodes) {
   return services.size();
 }
 
+std::string left_out(const sonde::v1::Trace& trace, const std::string& trace_id) {
+  if (trace.spans_left_out() == 0) return "";
+  return fmt::format(
+      "… the trace is cut: {} newer span{} left out; `sonde spans SESSION --filter 'trace_id = "
+      "\"{}\"'` "
+      "has them all\n",
+      trace.spans_left_out(), trace.spans_left_out() == 1 ? "" : "s", trace_id);
+}
+
 } // namespace
 
-std::string render_trace(const TracesData& trace, const Style& style) {
+std::string render_trace(const sonde::v1::Trace& trace, const Style& style) {
   auto nodes = collect(trace);
   if (nodes.empty()) return "The trace has no spans.\n";
   const auto roots = link(nodes);
@@ -209,12 +217,12 @@ std::string render_trace(const TracesData& trace, const Style& style) {
          {bar(span, extent, bar_columns), failed ? Tint::kBad : Tint::kNone}});
   }
   const auto services = count_services(nodes);
+  const auto trace_id = base::to_hex(nodes.front().span->trace_id());
   return fmt::format(
-             "trace {} · {} span{} · {} service{} · {}\n",
-             base::to_hex(nodes.front().span->trace_id()), nodes.size(),
+             "trace {} · {} span{} · {} service{} · {}\n", trace_id, nodes.size(),
              nodes.size() == 1 ? "" : "s", services, services == 1 ? "" : "s",
              format_duration(between(extent.start, extent.end))) +
-         table.render(style);
+         table.render(style) + left_out(trace, trace_id);
 }
 
 } // namespace cli

@@ -3,7 +3,7 @@
 
 #include "sdk-clients/cli/table.h"
 
-#include <opentelemetry/proto/trace/v1/trace.pb.h>
+#include "sonde/v1/result_service.pb.h"
 
 #include <string>
 
@@ -16,7 +16,8 @@ namespace cli {
 //   shop       GET /checkout   SERVER  200   +0 ns    12.4 ms  ████████████████████
 //   shop       └─ GET          CLIENT  200   1.20 ms  8.07 ms  ··█████████████
 //   inventory     └─ GET       SERVER  200   1.55 ms  7.71 ms  ···████████████
-std::string
-render_trace(const opentelemetry::proto::trace::v1::TracesData& trace, const Style& style);
+//
+// Spans that the answer had no room for are counted in a line below.
+std::string render_trace(const sonde::v1::Trace& trace, const Style& style);
 
 } // namespace cli

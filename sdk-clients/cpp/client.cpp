@@ -150,8 +150,7 @@ Result<v1::ListSpansResponse> Client::list_spans(const v1::ListSpansRequest& req
 Result<v1::ListTracesResponse> Client::list_traces(const v1::ListTracesRequest& request) {
   return stubs_->call(stubs_->results, &v1::ResultService::Stub::ListTraces, request);
 }
-Result<opentelemetry::proto::trace::v1::TracesData>
-Client::get_trace(const std::string& session_id, const std::string& trace_id) {
+Result<v1::Trace> Client::get_trace(const std::string& session_id, const std::string& trace_id) {
   v1::GetTraceRequest request;
   request.set_session_id(session_id);
   request.set_trace_id(trace_id);

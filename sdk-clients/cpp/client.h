@@ -51,8 +51,7 @@ class Client {
 
   base::Result<v1::ListSpansResponse> list_spans(const v1::ListSpansRequest& request);
   base::Result<v1::ListTracesResponse> list_traces(const v1::ListTracesRequest& request);
-  base::Result<opentelemetry::proto::trace::v1::TracesData>
-  get_trace(const std::string& session_id, const std::string& trace_id);
+  base::Result<v1::Trace> get_trace(const std::string& session_id, const std::string& trace_id);
   // Calls `event` for everything that happens until the session ends, `event` answers false, or an
   // error comes that does not pass. A broken stream is resumed behind the last event.
   base::Result<void> tail_session(
