@@ -106,6 +106,14 @@ model::SessionPolicy policy_of(const Settings& settings) {
   return policy;
 }
 
+store::Retention retention_of(const Settings& settings) {
+  store::Retention retention;
+  retention.span_days = settings.keep_results_days;
+  retention.session_days = settings.keep_sessions_days;
+  retention.audit_days = settings.keep_audit_days;
+  return retention;
+}
+
 push::Options push_options(const Settings& settings) {
   push::Options options;
   options.lease_duration = settings.lease;
@@ -155,10 +163,14 @@ class ControlPlane::Parts {
       : settings(s), postgres(std::move(p)), pool(std::move(o)), authority(std::move(a)),
         api_tokens(std::move(t)), feed({.database_url = pool->options().database_url}, clock),
         push(*pool, feed, clock, push_options(settings)), exporter(std::move(e)),
-        ingest(*pool, [this](const ingest::StoredBatch& batch) {
-          tail.publish(batch.session_id, batch.agent_id, batch.hostname, batch.kept, batch.traces);
-          if (batch.exported) exporter->wake();
-        }) {}
+        ingest(
+            *pool,
+            [this](const ingest::StoredBatch& batch) {
+              tail.publish(
+                  batch.session_id, batch.agent_id, batch.hostname, batch.kept, batch.traces);
+              if (batch.exported) exporter->wake();
+            },
+            retention_of(settings)) {}
 
   Result<> serve(const Secrets& secrets);
   void stop();

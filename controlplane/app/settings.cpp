@@ -160,6 +160,16 @@ void declare_identity(CLI::App& cli, RawSettings& raw, Settings& settings) {
 void declare_rest(CLI::App& cli, RawSettings& raw, Settings& settings) {
   add(cli, "otlp", raw.otlp, "NAME=HOST:PORT, an OTLP/gRPC destination that sessions may name")
       ->group("Results");
+  add(cli, "keep-results-days", settings.keep_results_days, "how long spans are kept")
+      ->check(CLI::Range(1, 365))
+      ->group("Results");
+  add(cli, "keep-sessions-days", settings.keep_sessions_days,
+      "how long a session is kept after its end; never shorter than its results")
+      ->check(CLI::Range(1, 3650))
+      ->group("Results");
+  add(cli, "keep-audit-days", settings.keep_audit_days, "how long the audit log is kept")
+      ->check(CLI::Range(1, 36'500))
+      ->group("Results");
   add(cli, "lease-seconds", raw.lease_seconds, "how long agents keep probes without us")
       ->check(CLI::Range(5, 600))
       ->group("Agents");

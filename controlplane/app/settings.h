@@ -36,7 +36,10 @@ struct Settings {
   std::chrono::seconds agent_certificate_lifetime{24 * 3600};
   std::chrono::seconds lease{30};
   std::chrono::seconds drain{10}; // for calls under way at the end
-  std::string user = "sonde";     // when started as root
+  int keep_results_days = 7;
+  int keep_sessions_days = 30; // after their end, and never shorter than results
+  int keep_audit_days = 400;
+  std::string user = "sonde"; // when started as root
   std::string log_level = "info";
   bool log_json = false;
 };

@@ -52,6 +52,9 @@ TEST_F(SettingsTest, FlagsWinOverEnvironmentOverFileOverDefaults) {
   EXPECT_EQ(from_file.workers, 3U);
   EXPECT_EQ(from_flags.state_dir, "/flag");
   EXPECT_EQ(read({}).settings.log_level, "info");
+  EXPECT_EQ(read({}).settings.keep_audit_days, 400);
+  EXPECT_EQ(read({"--keep-sessions-days", "90"}).settings.keep_sessions_days, 90);
+  EXPECT_EQ(read({"--keep-results-days", "0"}).action, Action::kFail);
 }
 
 TEST_F(SettingsTest, UnderstandsAddressesAndDestinations) {

@@ -113,11 +113,21 @@ base::Result<> add_item(const Item& item, Content& content) {
   return {};
 }
 
+void log_maintained(const store::Maintained& done) {
+  for (const std::string& day : done.days)
+    base::log::info("results of {} are past their time and were dropped", day);
+  if (done.sessions != 0)
+    base::log::info("{} ended sessions are past their time and were deleted", done.sessions);
+  if (done.audit_events != 0)
+    base::log::info("{} audit events are past their time and were deleted", done.audit_events);
+}
+
 } // namespace
 
 class Ingest::Writers {
  public:
-  Writers(store::Pool& pool, Listener listener) : pool_(pool), listener_(std::move(listener)) {
+  Writers(store::Pool& pool, Listener listener, store::Retention retention)
+      : pool_(pool), listener_(std::move(listener)), retention_(retention) {
     threads_.emplace_back([this] { run_maintenance(); });
     for (size_t i = 0; i < kWriters; ++i) threads_.emplace_back([this] { run(); });
   }
@@ -150,6 +160,7 @@ class Ingest::Writers {
 
   store::Pool& pool_;
   const Listener listener_;
+  const store::Retention retention_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::condition_variable maintenance_;
@@ -209,18 +220,18 @@ void Ingest::Writers::run_maintenance() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     lock.unlock();
-    const auto dropped = pool_.transaction(
-        [](store::Transaction& tx) { return store::maintain_results(tx, store::Retention()); });
-    if (!dropped)
-      base::log::warn("days of results are not prepared: {}", dropped.error().message);
+    const auto done = pool_.transaction(
+        [this](store::Transaction& tx) { return store::maintain_results(tx, retention_); });
+    if (!done)
+      base::log::warn("days of results are not prepared: {}", done.error().message);
     else
-      for (const std::string& day : *dropped)
-        base::log::info("results of {} are past their time and were dropped", day);
+      log_maintained(*done);
     lock.lock();
-    if (dropped) days_ready_ = true;
+    if (done) days_ready_ = true;
     arrived_.notify_all();
+    const bool soon = !done || done->more;
     maintenance_.wait_for(
-        lock, dropped ? kMaintenanceInterval : kMaintenanceRetry, [this] { return stopping_; });
+        lock, soon ? kMaintenanceRetry : kMaintenanceInterval, [this] { return stopping_; });
   }
 }
 
@@ -379,8 +390,8 @@ IngestStats Ingest::Writers::stats() const {
   return stats_;
 }
 
-Ingest::Ingest(store::Pool& pool, Listener listener)
-    : writers_(std::make_unique<Writers>(pool, std::move(listener))) {}
+Ingest::Ingest(store::Pool& pool, Listener listener, store::Retention retention)
+    : writers_(std::make_unique<Writers>(pool, std::move(listener), retention)) {}
 Ingest::~Ingest() = default;
 
 void Ingest::submit(std::string agent_id, std::string message, Done done) {

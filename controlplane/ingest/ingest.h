@@ -4,6 +4,8 @@
 
 #include "base/result.h"
 #include "controlplane/ingest/limits.h"
+#include "controlplane/store/batches.h"
+#include "controlplane/store/pool.h"
 
 #include "sonde/v1/agent_results_service.pb.h"
 
@@ -12,10 +14,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-
-namespace controlplane::store {
-class Pool;
-}
 
 namespace controlplane::ingest {
 
@@ -42,7 +40,8 @@ struct IngestStats {
 };
 
 // Thread-safe. Owns kWriters threads, each of which takes what waits and stores it in one
-// transaction, and one that prepares the days to come and drops those that are past their time.
+// transaction, and one that prepares the days to come and removes what is past its time: days of
+// results, ended sessions, audit events.
 class Ingest {
  public:
   // Called once, from a writer thread or from submit(); must not block.
@@ -51,7 +50,7 @@ class Ingest {
   using Listener = std::function<void(const StoredBatch&)>;
 
   // `pool` outlives this object.
-  Ingest(store::Pool& pool, Listener listener);
+  Ingest(store::Pool& pool, Listener listener, store::Retention retention = {});
   ~Ingest(); // stop()
 
   // A serialized UploadRequest of this agent, as its certificate says. A full queue answers RETRY

@@ -145,7 +145,36 @@ Result<void> delete_session_results(Transaction& tx, std::string_view session_id
   return {};
 }
 
-Result<std::vector<std::string>> maintain_results(Transaction& tx, const Retention& retention) {
+namespace {
+
+// Assignments and counts go with it; its spans went with their days.
+Result<> delete_old_sessions(Transaction& tx, int days, Maintained& done) {
+  const Rows deleted = TRY(tx.exec(
+      R"(delete from sessions where id in (
+           select id from sessions where end_time < now() - make_interval(days => $1::int)
+           order by end_time limit $2::int for update skip locked)
+         returning id)",
+      days, kDeletedRowsMax));
+  done.sessions = deleted.size();
+  done.more |= deleted.size() == kDeletedRowsMax;
+  return {};
+}
+
+Result<> delete_old_audit_events(Transaction& tx, int days, Maintained& done) {
+  const Rows deleted = TRY(tx.exec(
+      R"(delete from audit_events where id in (
+           select id from audit_events where event_time < now() - make_interval(days => $1::int)
+           order by event_time limit $2::int for update skip locked)
+         returning id)",
+      days, kDeletedRowsMax));
+  done.audit_events = deleted.size();
+  done.more |= deleted.size() == kDeletedRowsMax;
+  return {};
+}
+
+} // namespace
+
+Result<Maintained> maintain_results(Transaction& tx, const Retention& retention) {
   // Waiting for a reader's lock would make every other reader wait behind us.
   TRY(tx.exec("set local lock_timeout = '2s'"));
   TRY(tx.exec("select prepare_result_days($1::int)", retention.days_ahead));
@@ -156,11 +185,11 @@ Result<std::vector<std::string>> maintain_results(Transaction& tx, const Retenti
            and to_date(right(c.relname, 8), 'YYYYMMDD') < (now() at time zone 'utc')::date - $1::int
          order by 1)",
       retention.span_days));
-  std::vector<std::string> dropped;
+  Maintained done;
   for (const Row row : old) {
     // Nothing but letters, digits and _: the pattern above.
     TRY(tx.exec("drop table " + row.text("name")));
-    dropped.push_back(row.text("name"));
+    done.days.push_back(row.text("name"));
   }
   TRY(tx.exec(
       "delete from result_batches where receive_time < now() - make_interval(hours => $1::int)",
@@ -168,12 +197,14 @@ Result<std::vector<std::string>> maintain_results(Transaction& tx, const Retenti
   TRY(tx.exec(
       "delete from trace_aliases where create_time < now() - make_interval(days => $1::int)",
       retention.span_days + 1));
+  TRY(delete_old_sessions(tx, std::max(retention.session_days, retention.span_days + 1), done));
+  TRY(delete_old_audit_events(tx, retention.audit_days, done));
   // Of sessions that were deleted while their last batches came in.
   TRY(tx.exec("delete from session_spans t where not exists "
               "(select from sessions s where s.id = t.session_id)"));
   TRY(tx.exec("delete from session_losses t where not exists "
               "(select from sessions s where s.id = t.session_id)"));
-  return dropped;
+  return done;
 }
 
 } // namespace controlplane::store

@@ -55,13 +55,22 @@ find_session_totals(Transaction& tx, const std::vector<std::string>& session_ids
 // Everything that was kept of the session.
 Result<void> delete_session_results(Transaction& tx, std::string_view session_id);
 
+// Of a session's results, whole days; of the session itself and of the audit log, by the clock.
 struct Retention {
   int days_ahead = 3;
   int span_days = 7;
+  int session_days = 30; // after its end; never before its spans
+  int audit_days = 400;
   std::chrono::hours batch_hours{48}; // longer than any agent keeps a batch
 };
-// Creates the partitions of the days to come and drops days that are too old. Call at the start and
-// every hour; replicas may do it at the same time. Answers the days that were dropped.
-Result<std::vector<std::string>> maintain_results(Transaction& tx, const Retention& retention);
+struct Maintained {
+  std::vector<std::string> days; // tables that were dropped
+  uint64_t sessions = 0;         // rows that were deleted
+  uint64_t audit_events = 0;
+  bool more = false; // kDeletedRowsMax was reached: call again
+};
+// Creates the partitions of the days to come, and removes what is past its time. Call at the start
+// and every hour; replicas may do it at the same time.
+Result<Maintained> maintain_results(Transaction& tx, const Retention& retention);
 
 } // namespace controlplane::store

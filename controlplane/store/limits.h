@@ -35,6 +35,9 @@ inline constexpr std::chrono::seconds kChangePruneInterval{300};
 inline constexpr std::chrono::milliseconds kFeedStatementTimeout{5000};
 inline constexpr std::chrono::milliseconds kFeedReconnectPause{250};
 
+// Rows that one transaction deletes because they are past their time.
+inline constexpr int kDeletedRowsMax = 5000;
+
 // One row of export_batches, uncompressed: what ingest groups into one transaction.
 inline constexpr size_t kExportBatchBytesMax = 64 << 20;
 

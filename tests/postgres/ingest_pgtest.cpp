@@ -258,13 +258,63 @@ TEST_F(IngestTest, DropsDaysThatAreTooOldAndPreparesThoseToCome) {
   const auto dropped = in_transaction(
       *pool, [](Transaction& tx) { return store::maintain_results(tx, {.days_ahead = 5}); });
 
-  EXPECT_EQ(dropped, std::vector<std::string>{"spans_20200101"});
+  EXPECT_EQ(dropped.days, std::vector<std::string>{"spans_20200101"});
   EXPECT_EQ(number(*pool, "select count(*) from result_batches"), 0);
   EXPECT_EQ(
       number(*pool, "select count(*) from pg_inherits where inhparent = 'spans'::regclass"), 7);
   EXPECT_TRUE(in_transaction(*pool, [](Transaction& tx) {
                 return store::maintain_results(tx, {.days_ahead = 5});
-              }).empty());
+              }).days.empty());
+}
+
+TEST_F(IngestTest, DeletesEndedSessionsAndAuditEventsThatAreTooOld) {
+  const auto insert_session = [&](const std::string& id, const std::string& ended) {
+    add_session(*pool, id, {kAgent});
+    in_transaction(*pool, [&](Transaction& tx) {
+      return tx.exec(
+          "update sessions set state = 'SUCCEEDED', create_time = now() - interval '90 days', "
+          "end_time = now() - $2::interval where id = $1::uuid",
+          id, ended);
+    });
+  };
+  insert_session(kSession, "31 days");
+  insert_session(kOtherSession, "29 days");
+  const std::string running = "cccccccc-cccc-4ccc-8ccc-cccccccccccc";
+  add_session(*pool, running, {kAgent});
+  in_transaction(*pool, [&](Transaction& tx) -> base::Result<> {
+    TRY(tx.exec(
+        "update sessions set create_time = now() - interval '90 days' where id = $1::uuid",
+        running));
+    TRY(tx.exec("insert into session_spans values ($1::uuid, $2::uuid, 5)", kSession, kAgent));
+    TRY(tx.exec("insert into audit_events (event_time, actor, method, decision) "
+                "select now() - make_interval(days => d), 'ann', 'm', 'ALLOWED' "
+                "from unnest(array[399, 401, 500]) as d"));
+    return {};
+  });
+
+  const auto maintained =
+      in_transaction(*pool, [](Transaction& tx) { return store::maintain_results(tx, {}); });
+
+  EXPECT_EQ(maintained.sessions, 1U);
+  EXPECT_EQ(maintained.audit_events, 2U);
+  EXPECT_FALSE(maintained.more);
+  EXPECT_EQ(number(*pool, "select count(*) from sessions"), 2) << "the running one and the younger";
+  EXPECT_EQ(number(*pool, "select count(*) from assignment_statuses"), 2);
+  EXPECT_EQ(number(*pool, "select count(*) from session_spans"), 0);
+  EXPECT_EQ(number(*pool, "select count(*) from audit_events"), 1);
+}
+
+TEST_F(IngestTest, ASessionStaysAsLongAsItsSpans) {
+  add_session(*pool, kSession, {kAgent});
+  in_transaction(*pool, [&](Transaction& tx) {
+    return tx.exec("update sessions set state = 'SUCCEEDED', end_time = now() - interval '7 days'");
+  });
+
+  const auto maintained = in_transaction(*pool, [](Transaction& tx) {
+    return store::maintain_results(tx, {.span_days = 7, .session_days = 1});
+  });
+
+  EXPECT_EQ(maintained.sessions, 0U);
 }
 
 } // namespace
