@@ -285,8 +285,9 @@ std::optional<Error> Link::Worker::handle_message(ConnectResponse message) {
   } else if (message.has_lease_refresh()) {
     taken = deliver({std::move(*message.mutable_lease_refresh()), now});
   } else if (message.has_go_away()) {
-    auto after = std::chrono::seconds(message.go_away().retry_after().seconds());
-    retry_after_ = std::clamp<Nanoseconds>(after, milliseconds(1), kRetryAfterMax);
+    const auto& after = message.go_away().retry_after();
+    const auto asked = std::chrono::seconds(after.seconds()) + Nanoseconds(after.nanos());
+    retry_after_ = std::clamp<Nanoseconds>(asked, milliseconds(1), kRetryAfterMax);
     return Error{base::Code::kUnavailable, "SHUTTING_DOWN", "the control plane asks to leave", {}};
   }
   if (taken) return std::nullopt;
@@ -307,7 +308,8 @@ void Link::Worker::settle(const Error& error, Nanoseconds started) {
     deliver({std::move(disconnected), clock_.boot_time()});
   if (connected_ && clock_.boot_time() - started >= kGoodStream) backoff_.reset();
   if (by_choice) return;
-  if (!connected_) ++address_;
+  const bool sent_away = retry_after_ > Nanoseconds(0);
+  if (!connected_ || sent_away) ++address_;
   std::string complaint = std::string(error.reason) + ": " + error.message;
   if (error.reason != "SHUTTING_DOWN" && complaint != last_complaint_)
     base::log::warn("link: {}", complaint);

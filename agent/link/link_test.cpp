@@ -303,6 +303,23 @@ TEST_F(LinkTest, GoesOnToTheNextAddressWhenOneDoesNotAnswer) {
   EXPECT_EQ(dialled[0], dialled[2]);
 }
 
+TEST_F(LinkTest, GoesToTheNextAddressWhenItIsSentAway) {
+  link.start();
+  next<Connected>();
+  ConnectResponse response;
+  response.mutable_go_away()->mutable_retry_after()->set_nanos(300'000'000);
+  const auto begun = std::chrono::steady_clock::now();
+
+  network.server()->received(response);
+
+  EXPECT_EQ(next<Disconnected>().error.reason, "SHUTTING_DOWN");
+  next<Connected>();
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, 300ms);
+  const auto dialled = network.dialled();
+  ASSERT_EQ(dialled.size(), 2u);
+  EXPECT_NE(dialled[0], dialled[1]);
+}
+
 TEST_F(LinkTest, AnAgentThatIsRefusedByNameDoesNotHammer) {
   network.refuse({base::Code::kPermissionDenied, "AGENT_BANNED", "banned", {}});
   link.start();

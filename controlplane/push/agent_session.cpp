@@ -175,8 +175,17 @@ void AgentSession::refresh_leases() {
   report(std::move(reports));
 }
 
+void AgentSession::send_away(base::Nanoseconds retry_after) {
+  Reports reports;
+  std::lock_guard lock(mutex_);
+  retry_after_ = retry_after;
+  pump_locked(reports); // has none: it is the last message
+}
+
 void AgentSession::pump_locked(Reports& reports) {
-  if (!stream_ || ending_ || writing_ || !hello_ || !desired_) return;
+  if (!stream_ || ending_ || writing_ || sent_away_) return;
+  if (retry_after_) return write_go_away_locked();
+  if (!hello_ || !desired_) return;
   if (write_delta_locked(reports)) return;
   if (leases_due_) write_leases_locked();
 }
@@ -232,6 +241,13 @@ void AgentSession::write_leases_locked() {
   }
   if (!message.has_lease_refresh()) return;
   ++counters_.leases_sent;
+  write_locked(encode_message(message));
+}
+
+void AgentSession::write_go_away_locked() {
+  sent_away_ = true;
+  sonde::v1::ConnectResponse message;
+  set_duration(*retry_after_, message.mutable_go_away()->mutable_retry_after());
   write_locked(encode_message(message));
 }
 

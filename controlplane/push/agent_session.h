@@ -64,6 +64,9 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
 
   // From the dispatcher.
   void set_desired(std::shared_ptr<const DesiredState> desired);
+  // Asks the agent to leave, and to come back anywhere after `retry_after`; it is told nothing
+  // more.
+  void send_away(base::Nanoseconds retry_after);
   // From anywhere: ends the stream.
   void end(const base::Error& why);
 
@@ -108,6 +111,7 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
   void pump_locked(Reports& reports);
   bool write_delta_locked(Reports& reports);
   void write_leases_locked();
+  void write_go_away_locked();
   void write_locked(EncodedMessage message);
   void add_lease_locked(const EncodedAssignment& assignment, sonde::v1::SessionLease* lease) const;
   void end_locked(const base::Error& why);
@@ -129,6 +133,8 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
   uint64_t last_nonce_ = 0;
   bool leases_due_ = false;
   bool writing_ = false;
+  std::optional<base::Nanoseconds> retry_after_; // of send_away()
+  bool sent_away_ = false;
   bool ending_ = false; // finish() was called
   base::Nanoseconds write_started_{};
   base::Nanoseconds opened_{};

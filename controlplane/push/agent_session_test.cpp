@@ -196,6 +196,23 @@ TEST_F(Session, SlowSilentAndSpeechlessAgentsLoseTheirStream) {
   EXPECT_EQ(silent.finished.value().reason, "AGENT_SILENT");
 }
 
+TEST_F(Session, IsSentAwayBehindTheWriteInFlightAndToldNothingMore) {
+  agent.say_hello();
+  set_desired({{"s1", "v1"}});
+  ASSERT_TRUE(agent.writing);
+
+  agent.session->send_away(250ms);
+  set_desired({{"s1", "v2"}});
+  EXPECT_EQ(agent.sent.size(), 1u);
+  agent.finish_all_writes();
+  set_desired({{"s1", "v3"}});
+  agent.session->refresh_leases();
+
+  ASSERT_EQ(agent.sent.size(), 2u);
+  EXPECT_EQ(agent.sent[1].go_away().retry_after().nanos(), 250'000'000);
+  EXPECT_FALSE(agent.finished) << "the agent ends the stream";
+}
+
 TEST_F(Session, MessagesThatBreakTheRulesEndTheStream) {
   auto reason = [&](const std::string& bytes, bool hello) {
     FakeAgent fresh("agent-2", listener, clock, counters);

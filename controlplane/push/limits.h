@@ -53,6 +53,13 @@ inline constexpr size_t kGreetingsPerBatch = 200;
 // After a failed read of the store the dispatcher tries again so soon.
 inline constexpr std::chrono::milliseconds kDispatchRetry{500};
 
+// At the end agents are sent elsewhere, and have so long to go before their streams are ended. When
+// each of them comes back is drawn from a spread that grows with their number: a TLS handshake
+// costs about a millisecond.
+inline constexpr std::chrono::milliseconds kGoAwayGrace{1000};
+inline constexpr std::chrono::milliseconds kGoAwaySpreadPerAgent{1};
+inline constexpr std::chrono::milliseconds kGoAwaySpreadMin{100};
+inline constexpr std::chrono::milliseconds kGoAwaySpreadMax{10'000};
 // Time for streams to end before the last batch is written.
 inline constexpr std::chrono::milliseconds kShutdownGrace{500};
 

@@ -9,7 +9,19 @@
 #include "controlplane/push/transitions.h"
 #include "controlplane/store/change_feed.h"
 
+#include <algorithm>
+#include <atomic>
+#include <random>
+#include <thread>
+
 namespace controlplane::push {
+namespace {
+
+base::Error shutting_down() {
+  return base::unavailable("SHUTTING_DOWN", "this control plane is shutting down");
+}
+
+} // namespace
 
 class Push::Parts final : public SessionListener {
  public:
@@ -50,8 +62,24 @@ class Push::Parts final : public SessionListener {
     recorder.ended(session);
   }
 
+  void send_agents_away() {
+    const auto sessions = fleet.all();
+    const auto spread = std::clamp<std::chrono::milliseconds>(
+        kGoAwaySpreadPerAgent * static_cast<int64_t>(sessions.size()), kGoAwaySpreadMin,
+        kGoAwaySpreadMax);
+    std::mt19937_64 random(std::random_device{}());
+    std::uniform_int_distribution<int64_t> draw(0, base::Nanoseconds(spread).count());
+    for (const auto& session : sessions) session->send_away(base::Nanoseconds(draw(random)));
+  }
+  void wait_until_they_are_gone(base::Nanoseconds grace) {
+    const auto deadline = clock.boot_time() + grace;
+    while (fleet.size() > 0 && clock.boot_time() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+
   store::ChangeFeed& feed;
   const base::Clock& clock;
+  std::atomic<bool> leaving{false};
   const LeaseTerms lease;
   const std::string replica_id;
   Counters counters;
@@ -79,12 +107,12 @@ void Push::stop() {
   parts_->transitions.stop();
   parts_->ticker.stop();
   parts_->dispatcher.stop();
-  for (const auto& session : parts_->fleet.all())
-    session->end(base::unavailable("SHUTTING_DOWN", "this control plane is shutting down"));
+  parts_->leaving = true;
+  parts_->send_agents_away();
+  parts_->wait_until_they_are_gone(kGoAwayGrace);
+  for (const auto& session : parts_->fleet.all()) session->end(shutting_down());
   // Their ends are written by the recorder's last batch.
-  base::Nanoseconds deadline = parts_->clock.boot_time() + kShutdownGrace;
-  while (parts_->fleet.size() > 0 && parts_->clock.boot_time() < deadline)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  parts_->wait_until_they_are_gone(kShutdownGrace);
   parts_->recorder.stop();
 }
 
@@ -94,6 +122,7 @@ std::shared_ptr<AgentSession> Push::connect(std::string agent_id, Stream& stream
   if (auto replaced = parts_->fleet.add(session))
     replaced->end(
         {base::Code::kAborted, "STREAM_REPLACED", "this agent opened a newer stream", {}});
+  if (parts_->leaving) session->end(shutting_down());
   return session;
 }
 

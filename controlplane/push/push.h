@@ -53,7 +53,9 @@ class Push {
   Push& operator=(const Push&) = delete;
 
   void start();
-  // Ends every stream with UNAVAILABLE (SHUTTING_DOWN), writes what waits, joins the threads.
+  // Asks every agent to go elsewhere (GoAway), ends the streams that are left with UNAVAILABLE
+  // (SHUTTING_DOWN), writes what waits, joins the threads. Streams that come meanwhile are ended
+  // too.
   void stop();
 
   // A control stream of this agent (as its certificate says) began; one that it had before is

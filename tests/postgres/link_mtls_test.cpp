@@ -348,6 +348,29 @@ TEST_F(AgentLink, ADeadAddressIsPassedOver) {
   EXPECT_TRUE(eventually([&] { return agent.connected(); }));
 }
 
+TEST_F(AgentLink, AReplicaThatEndsSendsItsAgentsToAnotherOne) {
+  auto first = replica();
+  auto second = replica();
+  const std::string session = start_session(*first);
+  SimpleAgent agent(
+      {first->server->address(), second->server->address()}, always(enrolled(*first)));
+  ASSERT_TRUE(eventually([&] { return agent.holds(AssignmentKey::SESSION, session); }));
+  auto& leaving = first->push.stats().agents_connected == 1 ? *first : *second;
+  auto& staying = &leaving == first.get() ? *second : *first;
+  auto begun = steady_clock::now();
+
+  leaving.push.stop();
+
+  ASSERT_TRUE(eventually([&] { return agent.link().stats().connects >= 2 && agent.connected(); }));
+  record("moved_ms", begun);
+  EXPECT_EQ(staying.push.stats().agents_connected, 1u);
+  EXPECT_TRUE(eventually([&] { return agent.last_end() == "SHUTTING_DOWN"; }));
+  EXPECT_EQ(leaving.push.stats().streams_ended, 0u) << "it left by itself";
+  EXPECT_EQ(agent.link().stats().connects, 2u) << "nothing else was tried in between";
+  EXPECT_TRUE(eventually([&] { return host_state(staying, session) == AssignmentStatus::ACTIVE; }));
+  EXPECT_EQ(agent.deltas_with(session), 1) << "what is held is not sent again";
+}
+
 TEST_F(AgentLink, ProcessesAndHealthReachTheStore) {
   auto sonded = replica();
   auto credential = enrolled(*sonded);
