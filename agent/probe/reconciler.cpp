@@ -168,7 +168,9 @@ void Reconciler::match(plan::ProbePlan& plan) {
   applied.process = plan.process;
   auto matched = match_process(plan, applied);
   if (matched) return;
-  base::log::warn("pid {}: {}", plan.process.pid, matched.error().message);
+  // Of one that ended in this moment we hear next: builds and scripts start many that are so short.
+  const bool is_gone = matched.error().code == base::Code::kNotFound;
+  if (!is_gone) base::log::warn("pid {}: {}", plan.process.pid, matched.error().message);
   kernel_.forget_process(plan.process.pid);
   close_all([&] {
     std::vector<Link> links;
