@@ -381,7 +381,7 @@ CommandLine::complain(const std::string& what, const std::vector<std::string>& a
   for (const auto& word : known)
     if (!word.starts_with("-")) commands_here.push_back(word);
   // CLI11's words for a group without a command.
-  const bool incomplete = what == "A subcommand is required";
+  const bool incomplete = meant.empty() && what == "A subcommand is required";
   std::string text = fmt::format(
       "sonde: {}\n",
       incomplete      ? fmt::format("which command? There are {}", fmt::join(commands_here, ", "))

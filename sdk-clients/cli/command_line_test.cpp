@@ -31,7 +31,7 @@ TEST(CommandLine, SuggestsTheWordThatWasMeant) {
   const auto value = answer({"agents", "-o", "jsn"});
 
   EXPECT_EQ(command.exit_code, kUsage);
-  EXPECT_THAT(command.err, HasSubstr("did you mean session?"));
+  EXPECT_THAT(command.err, HasSubstr("there is no sesion in `sonde`\n  did you mean session?"));
   EXPECT_THAT(option.err, HasSubstr("did you mean --probe?"));
   EXPECT_THAT(value.err, HasSubstr("table,json,yaml"));
 }

@@ -37,6 +37,15 @@ def test_from_question_to_answer(world):
     assert len(world.cli_json("spans", session)["spans"]) == 1
 
 
+def test_errors_are_objects_for_whoever_reads_json(world):
+    for words, exit_code in ((["sesion", "list"], 2), (["session", "get", "none"], 4), (["tail"], 2)):
+        done = world.cli(*words, "-o", "json", check=False)
+
+        error = json.loads(done.stderr)["error"]
+        assert (done.returncode, error["exitCode"], done.stdout) == (exit_code, exit_code, "")
+        assert error["reason"] and error["message"]
+
+
 def test_an_interrupted_watch_says_that_the_session_goes_on(world):
     server = world.start_service("interrupted", [program("server")])
     world.wait_for_process(server)

@@ -64,6 +64,26 @@ ExitCode run(const cli::Invocation& invocation) {
   return outcome ? *outcome : report(outcome.error(), invocation.global.format);
 }
 
+// Of a command line that could not be understood.
+bool wants_json(const std::vector<std::string>& arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const auto& word = arguments[i];
+    if (word == "-ojson" || word == "--output=json") return true;
+    if ((word == "-o" || word == "--output") && i + 1 < arguments.size() &&
+        arguments[i + 1] == "json")
+      return true;
+  }
+  return false;
+}
+
+// "sonde: what\n  more\n" without its frame.
+std::string bare_message(std::string text) {
+  constexpr std::string_view kFrame = "sonde: ";
+  if (text.starts_with(kFrame)) text.erase(0, kFrame.size());
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -71,9 +91,12 @@ int main(int argc, char** argv) {
   // gRPC speaks up on standard error about every refused connection; our own message says it
   // better.
   setenv("GRPC_VERBOSITY", "NONE", 0);
-  const auto parsed = cli::parse_command_line(std::vector<std::string>(argv + 1, argv + argc));
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto parsed = cli::parse_command_line(arguments);
   if (const auto* invocation = std::get_if<cli::Invocation>(&parsed)) return run(*invocation);
   const auto& answer = std::get<cli::Answer>(parsed);
+  if (answer.exit_code == cli::kUsage && wants_json(arguments))
+    return report(base::invalid_argument("USAGE", bare_message(answer.err)), Format::kJson);
   fmt::print("{}", answer.out);
   fmt::print(stderr, "{}", answer.err);
   return answer.exit_code;
