@@ -241,16 +241,14 @@ void HttpConnection::use_start(HttpExchange& exchange) {
 
 void HttpConnection::see_answer(std::string_view bytes, const Chunk& chunk) {
   while (!bytes.empty() && !open_.empty()) {
-    size_t taken = bytes.size();
     if (answer_.state == Direction::State::kHead) {
-      taken = see_answer_head(bytes, chunk);
+      bytes.remove_prefix(see_answer_head(bytes, chunk));
     } else if (answer_.state == Direction::State::kBody) {
-      taken = answer_.body.see(bytes);
+      bytes.remove_prefix(answer_.body.see(bytes));
       note_answer_body(chunk.time_ns);
     } else {
       return;
     }
-    bytes.remove_prefix(taken);
   }
 }
 

@@ -212,7 +212,7 @@ TEST(Client, GivesADistantServerTimeForItsHandshake) {
        .ca_file = {},
        .timeout = 3 * kRoundTripsOfAHandshake});
 
-  std::thread call([&] { static_cast<void>(client.list_agents({})); });
+  std::jthread call([&] { static_cast<void>(client.list_agents({})); });
   const auto patience = server.patience_of_caller(kRoundTripsOfAHandshake);
   call.join();
 
