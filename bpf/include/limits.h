@@ -7,8 +7,10 @@ enum {
 	TRACED_PROCESSES_MAX = 1024,
 	/* Goroutines with an open server request, for children that inherit its sampling. */
 	OPEN_REQUESTS_MAX = 16384,
-	/* Connections on which a goroutine has announced a client call. */
+	/* Connections on which a goroutine has announced a client call, */
 	PENDING_CALLS_MAX = 8192,
+	/* and those of them on which it was the first and is not written yet. */
+	UNTIED_CONNECTIONS_MAX = 1024,
 	/* Goroutines that wait for a connection to be dialled. */
 	WAITING_DIALS_MAX = 4096,
 	/* The ring of records; a power of two of pages. */

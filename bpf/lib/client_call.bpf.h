@@ -10,10 +10,14 @@
 /* A call belongs to the request of its goroutine, or of the one that started it, and is kept when that is. */
 static __always_inline void inherit_or_sample(struct traced_process *process, struct pending_call *call)
 {
-	struct open_request *request = find_request(process->tgid, call->goid);
-	if (!request && process->config->flags & PROCESS_LINEAGE)
-		request = find_request(process->tgid, call->parent_goid);
+	struct open_request *request = NULL;
 	bool sampled;
+
+	if (!keeps_everything(process->config)) {
+		request = find_request(process->tgid, call->goid);
+		if (!request && process->config->flags & PROCESS_LINEAGE)
+			request = find_request(process->tgid, call->parent_goid);
+	}
 	if (request) {
 		call->inherited = 1;
 		call->randomness = request->randomness;

@@ -14,6 +14,12 @@ static __always_inline __u64 draw_randomness(__u64 now_ns, __u64 salt)
 	return (z ^ (z >> 31)) & (SAMPLING_THRESHOLD_NEVER - 1);
 }
 
+/* Then no decision needs to be handed on: user space knows which call belongs to which request. */
+static __always_inline bool keeps_everything(const struct process_config *config)
+{
+	return !config->sampling_threshold && !config->spans_per_second;
+}
+
 /* A token bucket of one second, kept as the time at which it is full again. Two CPUs may take the same token: the rate
  * is a limit of cost, not an exact count. */
 static __always_inline bool take_token(struct process_config *config, __u64 now_ns)

@@ -23,27 +23,43 @@ static __always_inline int find_connection(const struct process_config *config, 
 	return fd;
 }
 
-static __always_inline void announce_call(struct traced_process *process, struct pt_regs *regs)
+/* The first call of a connection: the write that follows finds it by file descriptor. */
+static __always_inline bool announce_connection(const struct traced_process *process, __u64 persist_conn)
 {
-	struct connection_key key = {.tgid = process->tgid};
-	struct pending_call call = {.call_ns = process->now_ns};
-	struct goroutine goroutine;
-
-	key.fd = find_connection(process->config, regs->ax);
+	struct descriptor_key key = {.tgid = process->tgid};
+	key.fd = find_connection(process->config, persist_conn);
 	if (key.fd < 0) {
 		count_loss(LOSS_CALL_NOT_PLAIN_TCP);
-		return;
+		return false;
 	}
+	if (!bpf_map_update_elem(&untied_connections, &key, &persist_conn, BPF_ANY))
+		return true;
+	count_loss(LOSS_TABLE_FULL);
+	return false;
+}
+
+static __always_inline void announce_call(struct traced_process *process, struct pt_regs *regs)
+{
+	__u64 persist_conn = regs->ax;
+	struct pending_call call = {.call_ns = process->now_ns};
+	struct goroutine goroutine;
+	struct pending_call *known = find_pending_call(process->tgid, persist_conn);
+
+	if (known && known->tied)
+		call.tied = 1;
+	else if (!announce_connection(process, persist_conn))
+		return;
 	if (!find_goroutine(process->config, regs->r14, regs->sp, &goroutine))
 		count_loss(LOSS_GOROUTINE_UNKNOWN);
 	call.goid = goroutine.goid;
 	call.parent_goid = goroutine.parent_goid;
 	inherit_or_sample(process, &call);
-
-	struct pending_call *known = bpf_map_lookup_elem(&pending_calls, &key);
-	if (known)
+	if (known) {
 		*known = call;
-	else if (bpf_map_update_elem(&pending_calls, &key, &call, BPF_ANY))
+		return;
+	}
+	struct persist_conn_key key = {.address = persist_conn, .tgid = process->tgid};
+	if (bpf_map_update_elem(&pending_calls, &key, &call, BPF_ANY))
 		count_loss(LOSS_TABLE_FULL);
 }
 

@@ -98,6 +98,11 @@ static __always_inline bool keeps_root(struct traced_process *process, __u64 ran
 	return false;
 }
 
+static __always_inline bool hands_decisions_on(const struct process_config *config)
+{
+	return config->flags & PROCESS_CLIENT && !keeps_everything(config);
+}
+
 /* The goroutine answers this request from now on. */
 static __always_inline void open_request(
 	struct socket_state *state, const struct traced_process *process, const struct start *start, bool sampled)
@@ -123,7 +128,7 @@ static __always_inline void begin_request(
 {
 	struct start start = {.first_byte_ns = process->now_ns, .randomness = randomness};
 	bool sampled = keeps_root(process, start.randomness);
-	bool with_calls = process->config->flags & PROCESS_CLIENT;
+	bool with_calls = hands_decisions_on(process->config);
 
 	state->role = ROLE_SERVER;
 	state->held_bytes = 0;
@@ -171,7 +176,7 @@ static __always_inline void receive_next(
 	}
 	if (record->captured_bytes >= HEAD_LOOK_BYTES && looks_like_request(record->bytes)) {
 		find_reader(state, process, call, &start.goroutine);
-		if (process->config->flags & PROCESS_CLIENT)
+		if (hands_decisions_on(process->config))
 			open_request(state, process, &start, true);
 		record->header.flags |= CHUNK_START;
 		fill_start(record, sock, &start, process->config);
@@ -235,42 +240,61 @@ static __always_inline void receive(struct sock *sock, int result, struct traced
 		state->received_bytes += result;
 }
 
+/* In one copy: a head is looked at where it lies already, and given back when it is none. */
+static __always_inline bool record_call(
+	struct sock *sock, const struct socket_state *state, const struct traced_process *process,
+	const struct socket_call *call, const struct pending_call *pending, __u32 length)
+{
+	struct start start = {
+		.first_byte_ns = pending->call_ns,
+		.randomness = pending->randomness,
+		.goroutine = {.goid = pending->goid, .parent_goid = pending->parent_goid},
+	};
+	struct chunk chunk = {
+		.kind = RECORD_SENT,
+		.flags = CHUNK_START | CHUNK_CLIENT | (pending->inherited ? CHUNK_INHERITED : 0),
+		.length = length,
+		.budget = EXCHANGE_BYTES_MAX,
+	};
+	struct chunk_record *record = make_record(state, process, call, &chunk);
+	if (!record)
+		return false;
+	if (record->captured_bytes < HEAD_LOOK_BYTES || !looks_like_request(record->bytes)) {
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		return false;
+	}
+	fill_start(record, sock, &start, process->config);
+	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));
+	return true;
+}
+
 /* True when the write begins the call that a goroutine announced for this connection. */
 static __always_inline bool begin_call(
-	struct sock *sock, struct traced_process *process, const struct socket_call *call, __u32 length)
+	struct sock *sock, struct socket_state *state, struct traced_process *process, const struct socket_call *call,
+	__u32 length)
 {
-	struct connection_key key = {.tgid = process->tgid, .fd = call->fd};
-	struct pending_call *pending = bpf_map_lookup_elem(&pending_calls, &key);
-	if (!pending || pending->state == PENDING_NONE || !begins_request(call))
+	__u64 persist_conn = find_persist_conn(state, process->tgid, call->fd);
+	struct pending_call *pending = persist_conn ? find_pending_call(process->tgid, persist_conn) : NULL;
+	if (!pending || pending->state == PENDING_NONE)
 		return false;
-	bool sampled = pending->state == PENDING_SAMPLED;
-	pending->state = PENDING_NONE;
-	struct socket_state *state = make_socket_state(sock, process->tgid);
+	if (!state)
+		state = make_socket_state(sock, process->tgid);
 	if (!state) {
 		count_loss(LOSS_SOCKET_STORAGE);
 		return false;
 	}
+	/* Before this program ran the peer may have answered and closed: nobody would untie it. */
+	if (sock->__sk_common.skc_state == STATE_ESTABLISHED)
+		tie_connection(state, pending, persist_conn, process->tgid, call->fd);
 	state->role = ROLE_CLIENT;
 	state->receive_budget = EXCHANGE_BYTES_MAX;
+	state->send_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
 	state->phase = PHASE_SKIPPED;
-	if (sampled) {
-		struct start start = {
-			.first_byte_ns = pending->call_ns,
-			.randomness = pending->randomness,
-			.goroutine = {.goid = pending->goid, .parent_goid = pending->parent_goid},
-		};
-		struct chunk chunk = {
-			.kind = RECORD_SENT,
-			.flags = CHUNK_START | CHUNK_CLIENT | (pending->inherited ? CHUNK_INHERITED : 0),
-			.length = length,
-			.budget = EXCHANGE_BYTES_MAX,
-		};
-		state->send_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
-		if (record_chunk(sock, state, process, call, &chunk, &start)) {
-			state->phase = PHASE_REQUEST;
-			state->told = 1;
-		}
+	if (pending->state == PENDING_SAMPLED && record_call(sock, state, process, call, pending, length)) {
+		state->phase = PHASE_REQUEST;
+		state->told = 1;
 	}
+	pending->state = PENDING_NONE;
 	state->sent_bytes += length;
 	return true;
 }
@@ -298,7 +322,7 @@ static __always_inline void send(struct sock *sock, int result, struct traced_pr
 	if (!may_be_client && !state)
 		return;
 	find_socket_call(&call, result);
-	if (may_be_client && call.fd >= 0 && begin_call(sock, process, &call, result))
+	if (may_be_client && begin_call(sock, state, process, &call, result))
 		return;
 	if (!state)
 		return;
@@ -376,6 +400,7 @@ int BPF_PROG(on_socket_state, struct sock *sock, int old_state, int new_state)
 			record_socket_state(sock, state, old_state, new_state, now_ns);
 		count_time(use, now_ns);
 	}
+	untie_connection(state);
 	if (new_state == STATE_CLOSE)
 		forget_request(tgid, state->goid);
 	return 0;

@@ -129,6 +129,30 @@ TEST_P(HttpClientTest, ReusesConnectionsAndKeepsCallsApart) {
   }
 }
 
+// Go's memory of a connection that has ended is soon that of another one.
+TEST_P(HttpClientTest, RecordsEveryCallWhenEachHasAConnectionOfItsOwn) {
+  constexpr size_t kCalls = 500;
+  RawClient client(captured->port());
+  for (size_t i = 0; i < kCalls; ++i) client.ask(get("/call?url=" + url("/close")));
+
+  const auto& all = captured->wait_for(2 * kCalls);
+  ASSERT_EQ(all.size(), 2 * kCalls);
+  const auto calls = std::count_if(all.begin(), all.end(), [](const auto& exchange) {
+    return exchange.side == Side::kClient && exchange.status == 200;
+  });
+  EXPECT_EQ(calls, static_cast<ptrdiff_t>(kCalls));
+  for (const auto& call : all) {
+    if (call.side != Side::kClient) continue;
+    EXPECT_EQ(
+        std::count_if(
+            all.begin(), all.end(),
+            [&](const auto& other) {
+              return other.side == Side::kServer && other.span_id == call.parent_span_id;
+            }),
+        1);
+  }
+}
+
 TEST_P(HttpClientTest, RecordsARedirectAsTwoCalls) {
   const auto all = call("/call?url=" + url("/redirect?to=/fast"), 3);
 
