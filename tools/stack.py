@@ -152,9 +152,9 @@ def guard(directory):
 
 
 class Program:
-    """A process with its output in a file."""
+    """A process with its output in a file; `idle`: it runs when nothing else on its core wants to."""
 
-    def __init__(self, stack, name, command, environment=None, cpu=None, nice=0):
+    def __init__(self, stack, name, command, environment=None, cpu=None, idle=False):
         self.name = name
         self.log = stack.directory / "log" / f"{name}.log"
         self.log.parent.mkdir(exist_ok=True)
@@ -165,7 +165,8 @@ class Program:
             die_with_parent()
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
-            os.nice(nice)
+            if idle:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -258,7 +259,7 @@ class Stack:
     def authority(self):
         return self.state / "ca.pem"
 
-    def start_control_plane(self, *flags, name="sonded", cpu=None, nice=0, ports=None):
+    def start_control_plane(self, *flags, name="sonded", cpu=None, idle=False, ports=None):
         """Starts sonded and waits until it is ready. The ports stay the same over a restart."""
         if ports is None:
             if self.grpc is None:
@@ -267,7 +268,7 @@ class Stack:
         grpc, rest, metrics = ports
         program = Program(self, name, [
             self.build / "bin" / "sonded", "--state-dir", self.state, "--listen-grpc", grpc, "--listen-rest", rest,
-            "--listen-metrics", metrics, "--api-tokens", self.api_tokens, *flags], cpu=cpu, nice=nice)
+            "--listen-metrics", metrics, "--api-tokens", self.api_tokens, *flags], cpu=cpu, idle=idle)
         if name == "sonded":
             self.control_plane = program
 

@@ -28,6 +28,8 @@ inline constexpr std::chrono::seconds kLeaseDefault{30};
 // to 1.
 inline constexpr int kNiceDefault = 10;
 inline constexpr int kNiceMax = 19;
+// So long it runs at a stretch when a service waits for the core.
+inline constexpr std::chrono::microseconds kSlice{100};
 // At the end: what was captured is sent, but nobody waits for a control plane that is gone.
 inline constexpr std::chrono::milliseconds kDrainTimeout{2000};
 

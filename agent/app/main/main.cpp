@@ -1,17 +1,16 @@
 // sonde-agent: flags, identity, the agent, and signals until one of them ends it.
 #include "agent/app/agent.h"
 #include "agent/app/limits.h"
+#include "agent/app/scheduling.h"
 #include "agent/identity/state_files.h"
 #include "agent/process/worker.h"
 #include "base/log.h"
 
 #include <malloc.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -55,13 +54,6 @@ base::Result<plan::LocalPolicy> read_policy(const std::filesystem::path& path) {
   text << file.rdbuf();
   auto policy = plan::parse_local_policy(text.str());
   return std::move(policy).context(path.string());
-}
-
-// Before the first thread, which all others inherit it from. What started the agent may have made
-// it nicer.
-void stand_back(int nice) {
-  if (getpriority(PRIO_PROCESS, 0) < nice && setpriority(PRIO_PROCESS, 0, nice) != 0)
-    base::log::warn("nice {}: {}", nice, std::strerror(errno));
 }
 
 // The control plane may come up after the agent; only its own words end the attempts. Nothing when
