@@ -55,7 +55,8 @@ class Port {
     for (int i = 0; i < 4; ++i) {
       auto& one =
           waiting_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      connect(one.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+      static_cast<void>(
+          connect(one.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)));
     }
   }
 
