@@ -46,8 +46,18 @@ void write_ids_as_hex(json::value& value) {
   }
 }
 
+// A message of OTLP, or one around them such as Trace.
+bool is_otlp(const google::protobuf::Descriptor& type) {
+  if (type.full_name().starts_with(kOtlpPackage)) return true;
+  for (int i = 0; i < type.field_count(); ++i)
+    if (const auto* part = type.field(i)->message_type();
+        part != nullptr && part->full_name().starts_with(kOtlpPackage))
+      return true;
+  return false;
+}
+
 json::value to_json(const google::protobuf::Message& message) {
-  const bool otlp = message.GetDescriptor()->full_name().starts_with(kOtlpPackage);
+  const bool otlp = is_otlp(*message.GetDescriptor());
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_enums_as_ints = otlp;
   std::string text;

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <opentelemetry/proto/trace/v1/trace.pb.h>
+#include <sonde/v1/result_service.pb.h>
 #include <sonde/v1/session.pb.h>
 
 namespace cli {
@@ -23,7 +23,7 @@ TEST(Output, IsProtobufsCanonicalJson) {
 }
 
 TEST(Output, TracesAreOtlpJsonWithHexadecimalIdsAndNumericEnums) {
-  opentelemetry::proto::trace::v1::TracesData trace;
+  sonde::v1::Trace trace;
   auto* span = trace.add_resource_spans()->add_scope_spans()->add_spans();
   span->set_trace_id(std::string(15, '\0') + '\x01');
   span->set_span_id("\xff\xee\xdd\xcc\xbb\xaa\x99\x88");
