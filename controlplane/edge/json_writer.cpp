@@ -13,7 +13,15 @@ namespace pb = google::protobuf;
 
 constexpr std::string_view kOtlpPackage = "opentelemetry.proto.";
 
-bool is_otlp(const pb::Descriptor& type) { return type.full_name().starts_with(kOtlpPackage); }
+// A message of OTLP, or one around them such as Trace.
+bool is_otlp(const pb::Descriptor& type) {
+  if (type.full_name().starts_with(kOtlpPackage)) return true;
+  for (int i = 0; i < type.field_count(); ++i)
+    if (const auto* part = type.field(i)->message_type();
+        part && part->full_name().starts_with(kOtlpPackage))
+      return true;
+  return false;
+}
 
 bool is_id(const pb::FieldDescriptor& field) {
   return field.type() == pb::FieldDescriptor::TYPE_BYTES &&

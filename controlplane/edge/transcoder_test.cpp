@@ -223,7 +223,7 @@ TEST(Transcoder, LabelsAreMaps) {
 }
 
 TEST(JsonWriter, WritesOtlpIdsAsHexAndEnumsAsIntegers) {
-  opentelemetry::proto::trace::v1::TracesData traces;
+  sonde::v1::Trace traces; // what GetTrace answers
   auto* span = traces.add_resource_spans()->add_scope_spans()->add_spans();
   span->set_trace_id(
       std::string("\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10", 16));
