@@ -236,6 +236,24 @@ Result<v1::Session> make_session(const RunArguments& arguments, const std::strin
   return session;
 }
 
+namespace {
+
+std::string next_steps(const std::string& id, bool traced) {
+  if (traced)
+    return fmt::format(
+        "\n  sonde tail {0}              spans as they arrive\n"
+        "  sonde trace {0} --latest    the newest trace as a tree\n"
+        "  sonde session stop {0}      end it now\n",
+        id);
+  return fmt::format(
+      "\nNothing is traced (yet). `sonde processes` shows what could be.\n"
+      "  sonde session status {0} --watch    whether something joins\n"
+      "  sonde session stop {0}              end it now\n",
+      id);
+}
+
+} // namespace
+
 Outcome run_session(Context& context, const RunArguments& arguments) {
   const auto file_text = arguments.file.empty() ? std::string() : TRY(read_input(arguments.file));
   auto wanted = TRY(make_session(arguments, file_text));
@@ -253,12 +271,9 @@ Outcome run_session(Context& context, const RunArguments& arguments) {
   print_session(
       context, session,
       arguments.no_wait ? std::vector<v1::SessionHost>() : TRY(hosts_of(context, session.id())));
-  context.hint(fmt::format(
-      "\n  sonde tail {0}              spans as they arrive\n"
-      "  sonde trace {0} --latest    the newest trace as a tree\n"
-      "  sonde session stop {0}      end it now\n",
-      session.id()));
-  if (arguments.no_wait || active_hosts(session) > 0) return kSuccess;
+  const bool traced = arguments.no_wait || active_hosts(session) > 0;
+  context.hint(next_steps(session.id(), traced));
+  if (traced) return kSuccess;
   return session.state() == v1::Session::SUCCEEDED ? kSuccess : kNotTraced;
 }
 

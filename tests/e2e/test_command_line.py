@@ -46,6 +46,16 @@ def test_errors_are_objects_for_whoever_reads_json(world):
         assert error["reason"] and error["message"]
 
 
+def test_a_session_that_traces_nothing_says_where_to_look(world):
+    done = world.cli("session", "run", "--probe", "http", "--service", "nobody-has-this-name", "-l", "env=test", "--ttl", "30s",
+                     check=False)
+
+    assert done.returncode == 7
+    assert "sonde processes" in done.stderr and "sonde trace" not in done.stderr
+    session = done.stderr.split()[1]
+    world.cli("session", "stop", session)
+
+
 def test_an_interrupted_watch_says_that_the_session_goes_on(world):
     server = world.start_service("interrupted", [program("server")])
     world.wait_for_process(server)
@@ -61,7 +71,7 @@ def test_an_interrupted_watch_says_that_the_session_goes_on(world):
 
         assert watch.returncode == 130
         assert "goes on" in said and f"sonde session stop {session}" in said
-    assert world.session(session)["state"] == "ACTIVE"
+    assert world.session(session)["state"] in ("STARTING", "ACTIVE")
     world.stop_session(session)
 
 
