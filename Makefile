@@ -4,11 +4,12 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup configure build demo test fuzz bench format lint clean
+.PHONY: help setup configure build demo test unit fuzz bench format lint clean
 help:
 	@echo 'make demo          one trace of a real Go service, from nothing (Ctrl-C ends it; ONESHOT=1 exits by itself)'
 	@echo 'make build         sonded, sonde-agent and sonde, in $(BUILD)'
 	@echo 'make test          everything: unit, tidy, postgres, kernel, e2e, fuzz; ends with a count'
+	@echo 'make unit          the unit tests alone; under a sanitizer with PRESET=asan or PRESET=tsan'
 	@echo 'make bench         what tracing costs, as a table and build/bench/overhead.json'
 	@echo 'make format        clang-format over C, C++ and protos'
 	@echo 'make lint          clang-format, clang-tidy and buf, as errors'
@@ -32,6 +33,10 @@ demo: build
 test: setup configure
 	cmake --build $(BUILD) --parallel $(JOBS)
 	@tools/run_tests $(BUILD)
+
+unit: setup configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target unit_tests
+	ctest --test-dir $(BUILD) --label-regex unit --output-on-failure
 
 # A minute a target; FUZZ_SECONDS for another length.
 fuzz: setup

@@ -9,6 +9,8 @@ target_compile_options(sonde_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Wno-missing-field-initializers
   $<$<BOOL:${SONDE_WERROR}>:-Werror>)
 
+add_custom_target(unit_tests) # builds those that sit beside the code
+
 function(module NAME)
   cmake_parse_arguments(PARSE_ARGV 1 M "" "" "DEPENDS;PRIVATE")
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
@@ -29,6 +31,7 @@ function(module NAME)
   if(tests AND BUILD_TESTING)
     add_executable(${NAME}_test ${tests})
     target_link_libraries(${NAME}_test PRIVATE ${NAME} ${M_PRIVATE} sonde_warnings GTest::gmock GTest::gtest_main)
+    add_dependencies(unit_tests ${NAME}_test)
     add_sonde_test(${NAME}_test LABEL unit COMMAND ${NAME}_test)
   endif()
 endfunction()
