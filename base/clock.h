@@ -8,24 +8,24 @@ namespace base {
 
 using Nanoseconds = std::chrono::nanoseconds;
 
-// Thread-safe. Leases and deadlines count on boot_time (it goes on in suspend, and BPF reads the same
-// clock); only what people read is wall_time.
+// Thread-safe. Leases and deadlines count on boot_time (it goes on in suspend, and BPF reads the
+// same clock); only what people read is wall_time.
 class Clock {
-public:
+ public:
   virtual ~Clock() = default;
   virtual Nanoseconds boot_time() const = 0; // CLOCK_BOOTTIME
   virtual Nanoseconds wall_time() const = 0; // CLOCK_REALTIME, since 1970-01-01 UTC
 };
 
 class SystemClock final : public Clock {
-public:
+ public:
   Nanoseconds boot_time() const override;
   Nanoseconds wall_time() const override;
 };
 
 // Stands still until advanced. Thread-safe.
 class ManualClock final : public Clock {
-public:
+ public:
   explicit ManualClock(
       Nanoseconds boot_time = std::chrono::hours(1),
       Nanoseconds wall_time = std::chrono::seconds(1'700'000'000))
@@ -37,7 +37,7 @@ public:
     wall_time_ += by.count();
   }
 
-private:
+ private:
   std::atomic<int64_t> boot_time_;
   std::atomic<int64_t> wall_time_;
 };

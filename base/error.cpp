@@ -37,7 +37,8 @@ Code code_of(int error_number) {
 
 Error errno_error(std::string_view doing, int error_number) {
   return {
-      code_of(error_number), "SYSTEM_ERROR",
+      code_of(error_number),
+      "SYSTEM_ERROR",
       std::string(doing) + ": " + std::generic_category().message(error_number),
       {}};
 }

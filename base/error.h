@@ -1,4 +1,4 @@
-// What went wrong, as a value for three readers: code (retry logic), reason (programs), message (people).
+// What went wrong, as a value for three readers: code (retry), reason (programs), message (people).
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace base {
 
-// google.rpc.Code, value for value: the same number travels in gRPC, in REST and in an agent's status.
+// google.rpc.Code, value for value: one number in gRPC, in REST and in an agent's status.
 enum class Code {
   kOk = 0,
   kCancelled = 1,

@@ -10,10 +10,9 @@ namespace {
 
 // spdlog's %v, escaped for a JSON string.
 class EscapedMessage final : public spdlog::custom_flag_formatter {
-public:
+ public:
   void format(
-      const spdlog::details::log_msg& message, const std::tm&,
-      spdlog::memory_buf_t& out) override {
+      const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
     for (char c : message.payload) {
       if (c == '"' || c == '\\') {
         out.push_back('\\');
@@ -44,8 +43,7 @@ void set_up_log(std::string_view program, LogFormat format, std::string_view lev
     logger->set_pattern("%H:%M:%S.%e %^%L%$ %n: %v");
   }
   auto parsed = spdlog::level::from_str(std::string(level));
-  logger->set_level(
-      parsed == spdlog::level::off && level != "off" ? spdlog::level::info : parsed);
+  logger->set_level(parsed == spdlog::level::off && level != "off" ? spdlog::level::info : parsed);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
 }

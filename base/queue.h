@@ -12,7 +12,7 @@ namespace base {
 
 // Many producers, many consumers. A full queue refuses the newest and counts it.
 template <class T> class Queue {
-public:
+ public:
   explicit Queue(size_t capacity) : capacity_(capacity) {}
 
   // False when full or closed; the value is then dropped and counted.
@@ -61,7 +61,7 @@ public:
     return dropped_;
   }
 
-private:
+ private:
   std::optional<T> take_locked() {
     if (items_.empty()) return std::nullopt;
     std::optional<T> item(std::move(items_.front()));

@@ -14,7 +14,7 @@ namespace base {
 template <class T = void> class [[nodiscard]] Result : public tl::expected<T, Error> {
   using Base = tl::expected<T, Error>;
 
-public:
+ public:
   using Base::Base;
   Result(Base base) : Base(std::move(base)) {}
   Result(Error error) : Base(tl::unexpect, std::move(error)) {}
@@ -32,7 +32,8 @@ public:
 
 } // namespace base
 
-// Unwraps a Result or returns its Error from the enclosing function: auto plan = TRY(make_plan(spec));
+// Unwraps a Result or returns its Error from the enclosing function:
+//   auto plan = TRY(make_plan(spec));
 #define TRY(expression)                                                                            \
   __extension__({                                                                                  \
     auto try_result = (expression);                                                                \
