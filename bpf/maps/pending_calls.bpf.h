@@ -14,7 +14,7 @@ struct persist_conn_key {
 };
 
 enum pending_state {
-	PENDING_NONE,    /* taken */
+	PENDING_NONE, /* taken */
 	PENDING_SAMPLED,
 	PENDING_SKIPPED, /* not sampled: the write begins an exchange that is not recorded */
 };

@@ -28,7 +28,7 @@ struct socket_state {
 	__u64 sent_bytes;
 	__u64 goid;                    /* whose open_requests row ends with the connection; 0: none */
 	struct known_goroutine reader; /* of the last request */
-	__u64 persist_conn;   /* of a client's connection; 0: unknown */
+	__u64 persist_conn;            /* of a client's connection; 0: unknown */
 	__u64 held_ns;                 /* a few bytes that were read alone and may begin the next head */
 	__u64 held_offset;             /* of the first of them */
 	__u32 tgid;
