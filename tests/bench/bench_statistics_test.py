@@ -57,11 +57,13 @@ def test_a_client_call_costs_what_its_request_costs_more():
     assert abs(middle - 1.5) < 1e-9
 
 
-def test_a_row_is_the_median_of_its_slices_and_the_sum_of_what_they_counted():
-    slices = [{"serviceCpuMicrosPerRequest": cost, "bpfMicrosPerRequest": bpf, "agentRssBytes": rss, "requests": 10, "spans": spans}
-              for cost, bpf, rss, spans in ((44.0, 1.5, 7, 10), (70.0, None, 9, 9), (44.2, None, 8, 10))]
+def test_a_row_is_its_least_disturbed_slice_with_the_counts_of_all():
+    slices = [{"serviceCpuMicrosPerRequest": cost, "p50Micros": p50, "bpfMicrosPerRequest": bpf, "agentRssBytes": rss, "requests": 10,
+               "spans": spans}
+              for cost, p50, bpf, rss, spans in ((44.2, 2, 1.5, 7, 10), (70.0, 1, None, 9, 9), (44.0, 3, None, 8, 10))]
 
     row = statistics.row_of_slices(slices)
 
-    assert row == {"serviceCpuMicrosPerRequest": 44.2, "bpfMicrosPerRequest": 1.5, "agentRssBytes": 9, "requests": 30, "spans": 29}
-    assert statistics.row_of_slices([{"spans": None}]) == {"spans": None}
+    assert row == {"serviceCpuMicrosPerRequest": 44.0, "p50Micros": 3, "bpfMicrosPerRequest": 1.5, "agentRssBytes": 9, "requests": 30,
+                   "spans": 29}
+    assert statistics.row_of_slices([{"serviceCpuMicrosPerRequest": 1, "spans": None}])["spans"] is None
