@@ -29,10 +29,10 @@ class Analyzer {
   base::Result<BinaryInfo> analyse(int file, const FactRequest& request);
 
   pid_t worker_pid() const { return worker_; } // -1 when none runs
+  void end_worker();                           // the next call starts another one
 
  private:
   base::Result<void> start_worker();
-  void end_worker();
 
   std::string executable_;
   base::Fd control_;

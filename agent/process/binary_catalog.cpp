@@ -81,7 +81,13 @@ std::vector<std::pair<FileIdentity, BinaryOutcome>> BinaryCatalog::take() {
 void BinaryCatalog::run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    const auto asked = [this] { return stopping_ || !jobs_.empty(); };
+    if (analyzer_.worker_pid() < 0) {
+      wake_.wait(lock, asked);
+    } else if (!wake_.wait_for(lock, std::chrono::milliseconds(kWorkerIdleMs), asked)) {
+      analyzer_.end_worker(); // it ends by itself, and would wait for us to take note
+      continue;
+    }
     if (stopping_) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
