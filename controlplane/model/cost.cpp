@@ -39,9 +39,8 @@ CostEstimate estimate_cost(const sonde::v1::Session& session) {
   estimate.set_events_per_second_max(
       budget.events_per_second() > 0 ? budget.events_per_second() : kEventsPerSecondDefault);
   estimate.set_detail(fmt::format(
-      "at most {} in the service, {:g} µs per span in the agent; how many there are is unknown "
-      "until it "
-      "runs; each host holds it to {:g} % of a CPU and {} events a second",
+      "about {} in the service, {:g} µs per span in the agent; how many there are is unknown until "
+      "it runs; each host holds it to {:g} % of a CPU and {} events a second",
       price_in_service(estimate), estimate.agent_span_micros(), 100 * estimate.cpu_fraction_max(),
       estimate.events_per_second_max()));
   return estimate;

@@ -5,9 +5,10 @@
 
 namespace controlplane::model {
 
-// What the probes this release knows cost at most, microseconds of CPU (docs/benchmarks.md).
-inline constexpr double kServerRequestMicros = 1;
-inline constexpr double kClientRequestMicros = 2;
+// What the probes this release knows cost, microseconds of CPU, as measured and rounded up
+// (docs/benchmarks.md).
+inline constexpr double kServerRequestMicros = 2;
+inline constexpr double kClientRequestMicros = 5;
 inline constexpr double kAgentSpanMicros = 5;
 // What agents hold a session to that names no budget: agent/probe/limits.h.
 inline constexpr double kCpuFractionDefault = 0.10;
