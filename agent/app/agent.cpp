@@ -216,6 +216,7 @@ void Agent::acknowledge(sonde::v1::Ack ack) const {
 
 void Agent::retrace(const probe::Traced& traced) {
   Retrace command{views_of(traced), {}};
+  is_idle_ = traced.empty();
   std::lock_guard lock(mutex_);
   for (const auto& [pid, shares] : traced)
     if (auto process = processes_.find(pid); process != processes_.end())

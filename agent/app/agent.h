@@ -34,6 +34,8 @@ class Agent {
   // Call every heartbeat_interval().
   void heartbeat();
   std::chrono::nanoseconds heartbeat_interval() const;
+  // No process is traced.
+  bool is_idle() const { return is_idle_; }
 
  private:
   Agent(Config config, std::unique_ptr<identity::Identity> identity, plan::LocalPolicy policy);
@@ -62,6 +64,7 @@ class Agent {
   mutable std::mutex mutex_; // of the two that follow
   Assignments assignments_;
   std::map<uint32_t, process::GoProcess> processes_; // by pid
+  std::atomic<bool> is_idle_ = true;
 
   std::unique_ptr<exporter::Exporter> exporter_;
   std::unique_ptr<ProbeThread> probe_thread_;

@@ -58,7 +58,7 @@ std::vector<telemetry::SessionView> views_of(const probe::Traced& traced) {
 EventThread::EventThread(
     telemetry::HostResource host, const base::Clock& clock,
     std::function<std::map<std::string, uint64_t>()> losses, telemetry::Telemetry::Sink sink)
-    : clock_(clock), kernel_losses_(std::move(losses)),
+    : clock_(clock), priority_(clock), kernel_losses_(std::move(losses)),
       telemetry_(std::move(host), clock, std::move(sink)), commands_(kEventCommandsMax),
       thread_([this] { run(); }) {}
 
@@ -155,7 +155,8 @@ SessionTotals EventThread::totals_of(const std::string& session_id) const {
 }
 
 void EventThread::read(std::chrono::milliseconds timeout) {
-  reader_->poll(timeout);
+  reader_->poll(timeout, [this] { priority_.piled_up(); });
+  priority_.kept_up();
   count_losses();
   telemetry_.flush();
   publish_totals();

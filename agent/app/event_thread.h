@@ -1,6 +1,7 @@
 // The thread that reads the ring: records in, batches of spans out.
 #pragma once
 
+#include "agent/app/scheduling.h"
 #include "agent/event/counts.h"
 #include "agent/event/record_reader.h"
 #include "agent/probe/bpf_kernel.h"
@@ -79,6 +80,7 @@ class EventThread {
   void publish_totals();
 
   const base::Clock& clock_;
+  ReaderPriority priority_;
   const std::function<std::map<std::string, uint64_t>()> kernel_losses_;
   telemetry::Telemetry telemetry_;
   std::unique_ptr<event::RecordReader> reader_;

@@ -28,6 +28,10 @@ inline constexpr std::chrono::seconds kLeaseDefault{30};
 // to 1.
 inline constexpr int kNiceDefault = 10;
 inline constexpr int kNiceMax = 19;
+// The reader of the ring stands that much further forward while records pile up, and until it has
+// kept up for so long.
+inline constexpr int kNiceStep = 10;
+inline constexpr std::chrono::seconds kCalm{1};
 // So long it runs at a stretch when a service waits for the core.
 inline constexpr std::chrono::microseconds kSlice{100};
 // At the end: what was captured is sent, but nobody waits for a control plane that is gone.

@@ -29,18 +29,42 @@ struct SchedAttr {
 };
 static_assert(sizeof(SchedAttr) == 48, "SCHED_ATTR_SIZE_VER0");
 
-} // namespace
-
-void stand_back(int nice) {
+// Of the calling thread; false, with errno, when the kernel refuses.
+bool set_nice(int nice) {
   SchedAttr attributes{};
   attributes.size = sizeof(attributes);
   attributes.policy = SCHED_OTHER;
-  attributes.nice = std::max(nice, getpriority(PRIO_PROCESS, 0));
+  attributes.nice = nice;
   // The slice, from Linux 6.12 on (EEVDF): a task that wakes up waits for the end of the one that
   // runs. Before, it is ignored.
   attributes.runtime_ns = std::chrono::nanoseconds(kSlice).count();
-  if (syscall(SYS_sched_setattr, 0, &attributes, 0) != 0)
-    base::log::warn("nice {}: {}", attributes.nice, std::strerror(errno));
+  return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
+}
+
+int nice_now() { return getpriority(PRIO_PROCESS, 0); }
+
+} // namespace
+
+void stand_back(int nice) {
+  nice = std::max(nice, nice_now());
+  if (!set_nice(nice)) base::log::warn("nice {}: {}", nice, std::strerror(errno));
+}
+
+void ReaderPriority::piled_up() {
+  piled_up_at_ = clock_.boot_time();
+  if (nice_behind_ || refused_) return;
+  const int behind = nice_now();
+  refused_ = !set_nice(std::max(0, behind - kNiceStep));
+  if (refused_)
+    base::log::info("records pile up and the reader cannot step forward: {}", std::strerror(errno));
+  else
+    nice_behind_ = behind;
+}
+
+void ReaderPriority::kept_up() {
+  if (!nice_behind_ || clock_.boot_time() - piled_up_at_ < kCalm) return;
+  set_nice(*nice_behind_);
+  nice_behind_.reset();
 }
 
 } // namespace agent::app

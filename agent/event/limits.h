@@ -28,6 +28,8 @@ inline constexpr size_t kTracestateBytesMax = 512;
 // An end that the bytes do not prove is believed after so much silence; a failed call waits so long
 // for its reason.
 inline constexpr std::chrono::milliseconds kSettle{100};
+// So many bytes of records taken in one go are a pile: the reader does not keep up.
+inline constexpr size_t kPileBytes = RECORD_RING_BYTES / 8;
 // The ring is read by a timer: a wake-up per event would cost the traced service 6 us each.
 inline constexpr std::chrono::milliseconds kPoll{50};
 

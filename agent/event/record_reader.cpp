@@ -15,6 +15,9 @@
 namespace agent::event {
 namespace {
 
+// Ends ring_buffer__consume(), behind the record that said it.
+constexpr int kPileIsFull = -ECANCELED;
+
 uint64_t random_seed(const base::Clock& clock) {
   uint64_t seed = 0;
   if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
@@ -64,7 +67,9 @@ int RecordReader::on_record(void* self, void* data, size_t bytes) {
     reader->take(*record);
   else
     ++reader->malformed_;
-  return 0;
+  ++reader->records_taken_;
+  reader->pile_bytes_ += bytes;
+  return reader->pile_bytes_ < kPileBytes ? 0 : kPileIsFull;
 }
 
 void RecordReader::take(Record& record) {
@@ -81,15 +86,23 @@ void RecordReader::take(Record& record) {
   stitcher_.take(record);
 }
 
-size_t RecordReader::poll(std::chrono::milliseconds timeout) {
+int RecordReader::take_pile() {
+  pile_bytes_ = 0;
+  return ring_buffer__consume(ring_.get());
+}
+
+size_t
+RecordReader::poll(std::chrono::milliseconds timeout, const std::function<void()>& piled_up) {
   epoll_event event;
   epoll_wait(ring_buffer__epoll_fd(ring_.get()), &event, 1, static_cast<int>(timeout.count()));
   // Records of before this moment are in the ring by now, or they were in a program that is still
   // running: that is over long before anything waits for their silence.
   const auto now = clock_.boot_time();
-  const int taken = ring_buffer__consume(ring_.get());
+  records_taken_ = 0;
+  while (take_pile() == kPileIsFull)
+    if (piled_up) piled_up();
   stitcher_.advance(static_cast<uint64_t>(now.count()));
-  return taken > 0 ? static_cast<size_t>(taken) : 0;
+  return records_taken_;
 }
 
 void RecordReader::settle() {

@@ -28,8 +28,9 @@ class RecordReader {
   RecordReader& operator=(const RecordReader&) = delete;
 
   // Waits until the kernel says that the ring fills up, or for `timeout` (kPoll is a good one), and
-  // then takes all that is there. The sink is called from within. Returns the number of records.
-  size_t poll(std::chrono::milliseconds timeout);
+  // then takes all that is there. The sink is called from within, and `piled_up` whenever another
+  // kPileBytes had been waiting. Returns the number of records.
+  size_t poll(std::chrono::milliseconds timeout, const std::function<void()>& piled_up = {});
   // What has become of the records so far. After a last poll, settle() ends what still waits for
   // silence.
   void settle();
@@ -44,11 +45,14 @@ class RecordReader {
 
   RecordReader(const base::Clock& clock, HttpStitcher::Sink sink);
   void take(Record& record);
+  int take_pile();
   static int on_record(void* self, void* data, size_t bytes);
 
   const base::Clock& clock_;
   HttpStitcher stitcher_;
   uint64_t malformed_ = 0;
+  size_t records_taken_ = 0; // by this poll
+  size_t pile_bytes_ = 0;    // of them, since the last pile was full
   std::unique_ptr<ring_buffer, FreeRing> ring_;
 };
 

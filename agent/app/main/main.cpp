@@ -39,7 +39,7 @@ bool wait_for_signal(std::chrono::nanoseconds time) {
 
 // Few threads allocate much at a time: more arenas only hold memory back. The buffers of batches
 // come back all the time and stay mapped (a fresh mapping costs a page fault per 4 KiB); what is
-// left over goes with every heartbeat.
+// left over goes with the next heartbeat of an idle agent.
 void trim_memory_use() {
   mallopt(M_ARENA_MAX, 2);
   mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
@@ -94,7 +94,8 @@ base::Result<> run(Config config) {
   malloc_trim(0);
   while (!wait_for_signal(agent->heartbeat_interval())) {
     agent->heartbeat();
-    malloc_trim(0);
+    // It holds the locks of the heap while it gives pages back: nothing for when the ring fills.
+    if (agent->is_idle()) malloc_trim(0);
   }
   base::log::info("ending: detaching and sending what was captured");
   return {};
