@@ -10,8 +10,9 @@ help:
 	@echo 'make build         sonded, sonde-agent and sonde, in $(BUILD)'
 	@echo 'make test          everything: unit, tidy, postgres, kernel, e2e, fuzz; ends with a count'
 	@echo 'make unit          the unit tests alone; under a sanitizer with PRESET=asan or PRESET=tsan'
+	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=N for longer'
 	@echo 'make bench         what tracing costs, as a table and build/bench/overhead.json'
-	@echo 'make format        clang-format over C, C++ and protos'
+	@echo 'make format        clang-format over C and C++'
 	@echo 'make lint          clang-format, clang-tidy and buf, as errors'
 	@echo 'make clean         removes build/ (downloads stay in .cache/)'
 	@echo 'PRESET=dev|release|asan|tsan|fuzz|tidy chooses another build; JOBS=N how much runs at once.'
@@ -47,7 +48,7 @@ bench: build
 	@tests/bench/run $(BUILD)
 
 format: setup
-	@git ls-files '*.h' '*.cpp' '*.c' '*.proto' | xargs clang-format-16 -i
+	@git ls-files '*.h' '*.cpp' '*.c' | xargs clang-format-16 -i
 
 lint: setup configure
 	@tools/lint
