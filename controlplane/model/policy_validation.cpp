@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <regex>
 #include <set>
 #include <utility>
 
@@ -17,6 +16,24 @@ using base::invalid_argument;
 using base::Result;
 using sonde::v1::OffsetTable;
 using sonde::v1::SamplingRule;
+
+// go1.22, go1.22.12, go1.27rc1. By hand: under a sanitizer GCC 12 warns inside of <regex>.
+bool is_go_version(std::string_view text) {
+  auto take = [&](std::string_view prefix) {
+    if (!text.starts_with(prefix)) return false;
+    text.remove_prefix(prefix.size());
+    return true;
+  };
+  auto take_number = [&](size_t digits_max) {
+    const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    text.remove_prefix(digits);
+    return digits >= 1 && digits <= digits_max;
+  };
+  if (!take("go1.") || !take_number(3)) return false;
+  if (text.empty()) return true;
+  const size_t digits_max = take(".") ? 3 : take("rc") || take("beta") ? 2 : 0;
+  return take_number(digits_max) && text.empty();
+}
 
 Result<> check_rule(const SamplingRule& rule) {
   if (rule.display_name().size() > kDisplayNameBytesMax)
@@ -93,14 +110,13 @@ Result<OffsetTable> complete_offset_table(const OffsetTable& asked) {
   auto refuse = [](std::string_view reason, std::string message, const std::string& path) {
     return invalid_argument(reason, std::move(message)).at("offsetTable." + path);
   };
-  static const std::regex kGoVersion(R"(go1\.\d{1,3}(\.\d{1,3}|(rc|beta)\d{1,2})?)");
   OffsetTable table = asked;
   table.clear_id();
   table.clear_confirmations();
   table.clear_create_time();
   table.clear_created_by();
   table.clear_etag();
-  if (table.go_version().size() > 32 || !std::regex_match(table.go_version(), kGoVersion))
+  if (!is_go_version(table.go_version()))
     return refuse("GO_VERSION_INVALID", "a Go version is written as go1.22.12", "goVersion");
   if (table.architecture() != "amd64" && table.architecture() != "arm64")
     return refuse("ARCHITECTURE_INVALID", "the architecture is amd64 or arm64", "architecture");

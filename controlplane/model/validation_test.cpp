@@ -243,6 +243,16 @@ TEST(OffsetTables, NeedAVersionAnArchitectureAndFields) {
     return completed.ok() ? std::string("ok") : std::string(completed.error().reason);
   };
   EXPECT_EQ(reason(), "GO_VERSION_INVALID");
+  for (const char* version :
+       {"", "go1.", "go2.1", "go1.22.", "go1.22.x", "go1.22rc", "go1.22-x", "go1.22.12 ",
+        "go1.1234", "go1.22beta123"}) {
+    table.set_go_version(version);
+    EXPECT_EQ(reason(), "GO_VERSION_INVALID") << version;
+  }
+  for (const char* version : {"go1.22", "go1.27rc1", "go1.18beta2"}) {
+    table.set_go_version(version);
+    EXPECT_NE(reason(), "GO_VERSION_INVALID") << version;
+  }
   table.set_go_version("go1.22.12");
   EXPECT_EQ(reason(), "ARCHITECTURE_INVALID");
   table.set_architecture("amd64");
