@@ -23,7 +23,7 @@ void single(
   writer.sample({}, value);
 }
 
-using Agents = std::vector<sonde::v1::Agent>;
+using Agents = google::protobuf::RepeatedPtrField<sonde::v1::Agent>;
 
 template <class Value>
 void per_agent(
@@ -157,40 +157,42 @@ void write_edge(MetricsWriter& writer, const EdgeStats& stats) {
 }
 
 void write_fleet(MetricsWriter& writer, store::Pool& pool) {
-  auto page = pool.transaction(
-      [](store::Transaction& tx) { return store::list_agents(tx, {}, kAgentsShownMax, ""); });
+  sonde::v1::ListAgentsRequest request;
+  request.set_page_size(kAgentsShownMax);
+  auto page =
+      pool.transaction([&](store::Transaction& tx) { return store::list_agents(tx, request); });
   if (!page) return base::log::warn("metrics of the fleet: {}", page.error().message);
   std::map<std::string, double> states;
-  for (const auto& agent : page->agents) ++states[sonde::v1::Agent::State_Name(agent.state())];
+  for (const auto& agent : page->agents()) ++states[sonde::v1::Agent::State_Name(agent.state())];
   writer.family("sonde_agents", "gauge", "Agents of the fleet, by state.");
   for (const auto& [state, count] : states) writer.sample({{"state", state}}, count);
   per_agent(
-      writer, page->agents, "sonde_agent_cpu_seconds_total", "counter", "CPU time of the agent.",
+      writer, page->agents(), "sonde_agent_cpu_seconds_total", "counter", "CPU time of the agent.",
       [](const auto& health) { return health.cpu_seconds(); });
   per_agent(
-      writer, page->agents, "sonde_agent_resident_bytes", "gauge", "Memory of the agent.",
+      writer, page->agents(), "sonde_agent_resident_bytes", "gauge", "Memory of the agent.",
       [](const auto& health) { return health.resident_bytes(); });
   per_agent(
-      writer, page->agents, "sonde_agent_bpf_map_bytes", "gauge", "Memory of the agent's BPF maps.",
-      [](const auto& health) { return health.bpf_map_bytes(); });
+      writer, page->agents(), "sonde_agent_bpf_map_bytes", "gauge",
+      "Memory of the agent's BPF maps.", [](const auto& health) { return health.bpf_map_bytes(); });
   per_agent(
-      writer, page->agents, "sonde_agent_bpf_programs", "gauge",
+      writer, page->agents(), "sonde_agent_bpf_programs", "gauge",
       "BPF programs the agent has loaded.",
       [](const auto& health) { return health.bpf_programs(); });
   per_agent(
-      writer, page->agents, "sonde_map_usage_ratio", "gauge",
+      writer, page->agents(), "sonde_map_usage_ratio", "gauge",
       "Fill of the agent's fullest BPF map.",
       [](const auto& health) { return health.map_usage_ratio(); });
   per_agent(
-      writer, page->agents, "sonde_agent_spool_bytes", "gauge",
+      writer, page->agents(), "sonde_agent_spool_bytes", "gauge",
       "Results that the agent could not deliver yet.",
       [](const auto& health) { return health.spool_bytes(); });
   per_agent(
-      writer, page->agents, "sonde_events_total", "counter",
+      writer, page->agents(), "sonde_events_total", "counter",
       "Events that left the agent's kernel for user space.",
       [](const auto& health) { return health.events(); });
   writer.family("sonde_events_lost_total", "counter", "What was lost on the hosts, by reason.");
-  for (const auto& agent : page->agents) {
+  for (const auto& agent : page->agents()) {
     for (const auto& loss : agent.health().losses())
       writer.sample(
           {{"agent", agent.id()}, {"reason", loss.reason()}}, static_cast<double>(loss.count()));

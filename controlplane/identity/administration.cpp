@@ -18,7 +18,6 @@ using sonde::v1::Agent;
 using sonde::v1::JoinToken;
 using store::Standing;
 using store::Transaction;
-using Condition = store::AgentFilter::Condition;
 
 bool is_label_key(std::string_view key) {
   auto ordinary = [](char c) {
@@ -56,78 +55,6 @@ Result<std::chrono::seconds> read_ttl(const google::protobuf::Duration& ttl) {
                "ttl is between 1s and " + std::to_string(kJoinTokenTtlMax.count()) + "s")
         .at("joinToken.ttl");
   return std::chrono::seconds(ttl.seconds());
-}
-
-Result<int> read_page_size(int page_size) {
-  if (page_size < 0)
-    return base::invalid_argument("INVALID_PAGE_SIZE", "pageSize is not negative").at("pageSize");
-  return page_size == 0 ? kPageSizeDefault : std::min(page_size, kPageSizeMax);
-}
-
-Error invalid_filter(std::string why) {
-  return base::invalid_argument(
-             "INVALID_FILTER", std::move(why) + "; write e.g. state = \"ONLINE\" AND hostname != "
-                                                "\"web-1\"")
-      .at("filter");
-}
-
-// The words of a filter: names, quoted text, = and !=.
-Result<std::vector<std::string>> split_filter(std::string_view filter) {
-  std::vector<std::string> words;
-  for (size_t i = 0; i < filter.size();) {
-    char c = filter[i];
-    if (c == ' ') {
-      ++i;
-    } else if (c == '=' || (c == '!' && filter.substr(i, 2) == "!=")) {
-      words.emplace_back(c == '=' ? "=" : "!=");
-      i += words.back().size();
-    } else if (c == '"') {
-      size_t end = filter.find('"', i + 1);
-      if (end == std::string_view::npos) return invalid_filter("a quote is not closed");
-      words.push_back(std::string(filter.substr(i, end - i))); // keeps the opening quote as a mark
-      i = end + 1;
-    } else {
-      size_t end = std::min(filter.find_first_of(" =!\"", i), filter.size());
-      if (end == i) return invalid_filter(std::string("\"") + c + "\" is not expected");
-      words.push_back(std::string(filter.substr(i, end - i)));
-      i = end;
-    }
-  }
-  return words;
-}
-
-Result<Condition>
-read_condition(const std::string& name, const std::string& op, std::string value) {
-  Condition condition;
-  if (name == "state")
-    condition.field = Condition::Field::kState;
-  else if (name == "hostname")
-    condition.field = Condition::Field::kHostname;
-  else if (name == "version")
-    condition.field = Condition::Field::kVersion;
-  else if (name == "kernel")
-    condition.field = Condition::Field::kKernel;
-  else
-    return invalid_filter("\"" + name + "\" is none of state, hostname, version, kernel");
-  if (op != "=" && op != "!=") return invalid_filter("after " + name + " comes = or !=");
-  condition.equal = op == "=";
-  condition.value = value.starts_with('"') ? value.substr(1) : std::move(value);
-  Agent::State state;
-  if (name == "state" && !Agent::State_Parse(condition.value, &state))
-    return invalid_filter("\"" + condition.value + "\" is no state of an agent");
-  return condition;
-}
-
-Result<store::AgentFilter> read_filter(std::string_view text) {
-  std::vector<std::string> words = TRY(split_filter(text));
-  store::AgentFilter filter;
-  for (size_t i = 0; i < words.size(); i += 4) {
-    if (i + 3 > words.size()) return invalid_filter("a condition is not complete");
-    filter.conditions.push_back(TRY(read_condition(words[i], words[i + 1], words[i + 2])));
-    if (i + 3 < words.size() && (words[i + 3] != "AND" || i + 4 == words.size()))
-      return invalid_filter("conditions are joined by AND");
-  }
-  return filter;
 }
 
 // Sets the standing of an agent that is still in.
@@ -179,14 +106,7 @@ Result<JoinToken> create_join_token(
 
 Result<sonde::v1::ListJoinTokensResponse>
 list_join_tokens(const sonde::v1::ListJoinTokensRequest& request, store::Pool& pool) {
-  int page_size = TRY(read_page_size(request.page_size()));
-  store::JoinTokenPage page = TRY(pool.transaction([&](Transaction& tx) {
-    return store::list_join_tokens(tx, page_size, request.page_token());
-  }));
-  sonde::v1::ListJoinTokensResponse response;
-  for (JoinToken& token : page.join_tokens) *response.add_join_tokens() = std::move(token);
-  response.set_next_page_token(std::move(page.next_page_token));
-  return response;
+  return pool.transaction([&](Transaction& tx) { return store::list_join_tokens(tx, request); });
 }
 
 Result<> delete_join_token(const std::string& join_token_id, store::Pool& pool) {
@@ -200,15 +120,7 @@ Result<Agent> get_agent(const std::string& agent_id, store::Pool& pool) {
 
 Result<sonde::v1::ListAgentsResponse>
 list_agents(const sonde::v1::ListAgentsRequest& request, store::Pool& pool) {
-  int page_size = TRY(read_page_size(request.page_size()));
-  store::AgentFilter filter = TRY(read_filter(request.filter()));
-  store::AgentPage page = TRY(pool.transaction([&](Transaction& tx) {
-    return store::list_agents(tx, filter, page_size, request.page_token());
-  }));
-  sonde::v1::ListAgentsResponse response;
-  for (Agent& agent : page.agents) *response.add_agents() = std::move(agent);
-  response.set_next_page_token(std::move(page.next_page_token));
-  return response;
+  return pool.transaction([&](Transaction& tx) { return store::list_agents(tx, request); });
 }
 
 Result<Agent> update_agent(const sonde::v1::UpdateAgentRequest& request, store::Pool& pool) {

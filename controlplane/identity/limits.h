@@ -19,7 +19,5 @@ inline constexpr std::chrono::seconds kJoinTokenTtlMax{86'400};
 inline constexpr size_t kLabelsMax = 64;
 inline constexpr size_t kLabelBytesMax = 256; // of a key or a value
 inline constexpr size_t kHostnameBytesMax = 253;
-inline constexpr int kPageSizeDefault = 100;
-inline constexpr int kPageSizeMax = 1000;
 
 } // namespace controlplane::identity

@@ -16,5 +16,7 @@ std::string encode_page_token(const std::vector<std::string>& key, std::string_v
 // was not made for this query, or does not have `parts` parts.
 base::Result<std::vector<std::string>>
 decode_page_token(std::string_view token, std::string_view query, size_t parts);
+// For a key whose parts are not what the list writes.
+base::Error invalid_page_token();
 
 } // namespace controlplane::model

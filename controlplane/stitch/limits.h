@@ -7,11 +7,6 @@
 
 namespace controlplane::stitch {
 
-// A page of spans or traces when the caller names no size, and the most it can ask for (AIP-158:
-// more is cut down, not refused).
-constexpr int32_t kPageSizeDefault = 100;
-constexpr int32_t kPageSizeMax = 1000;
-
 // A trace is answered in one message; beyond this the newest spans are left out and the answer says
 // so.
 constexpr size_t kTraceSpansMax = 10'000;

@@ -3,6 +3,7 @@
 #include "base/hex.h"
 #include "controlplane/model/filter.h"
 #include "controlplane/model/page_token.h"
+#include "controlplane/model/validation.h"
 #include "controlplane/stitch/limits.h"
 #include "controlplane/stitch/rows.h"
 #include "controlplane/store/pool.h"
@@ -19,13 +20,6 @@ using base::Result;
 using store::PageKey;
 using store::Transaction;
 
-Result<int> page_size(int32_t asked) {
-  if (asked < 0)
-    return base::invalid_argument("PAGE_SIZE_NEGATIVE", "page_size must not be negative")
-        .at("pageSize");
-  return asked == 0 ? kPageSizeDefault : std::min(asked, kPageSizeMax);
-}
-
 // A page ends at (start, id) of its last row.
 Result<std::optional<PageKey>> decode_key(const std::string& token, std::string_view query) {
   const auto parts = TRY(model::decode_page_token(token, query, 2));
@@ -36,7 +30,7 @@ Result<std::optional<PageKey>> decode_key(const std::string& token, std::string_
   const auto [end, error] =
       std::from_chars(start.data(), start.data() + start.size(), key.start_unix_nanos);
   if (error != std::errc() || end != start.data() + start.size() || !id)
-    return base::invalid_argument("INVALID_PAGE_TOKEN", "not a token of this list").at("pageToken");
+    return model::invalid_page_token();
   key.id = *std::move(id);
   return std::optional(std::move(key));
 }
@@ -64,7 +58,7 @@ Result<std::string> decode_trace_id(const std::string& text) {
 
 Result<sonde::v1::ListSpansResponse>
 Results::list_spans(const sonde::v1::ListSpansRequest& request) {
-  const int limit = TRY(page_size(request.page_size()));
+  const int limit = TRY(model::page_size(request.page_size()));
   const auto conditions = TRY(model::parse_filter(request.filter(), store::span_filter_fields()));
   const std::string query = "spans " + request.session_id() + ' ' + request.filter();
   const auto after = TRY(decode_key(request.page_token(), query));
@@ -87,7 +81,7 @@ Results::list_spans(const sonde::v1::ListSpansRequest& request) {
 
 Result<sonde::v1::ListTracesResponse>
 Results::list_traces(const sonde::v1::ListTracesRequest& request) {
-  const int limit = TRY(page_size(request.page_size()));
+  const int limit = TRY(model::page_size(request.page_size()));
   const std::string query = "traces " + request.session_id();
   const auto after = TRY(decode_key(request.page_token(), query));
   return pool_.transaction([&](Transaction& tx) -> Result<sonde::v1::ListTracesResponse> {

@@ -15,7 +15,7 @@ namespace controlplane::stitch {
 // connection of the pool for its duration and blocks for the query.
 //
 // Errors: SESSION_NOT_FOUND, TRACE_NOT_FOUND (not found); INVALID_PAGE_TOKEN, INVALID_FILTER,
-// INVALID_TRACE_ID, INVALID_PAGE_SIZE (invalid argument, with the field at fault);
+// INVALID_TRACE_ID, PAGE_SIZE_NEGATIVE (invalid argument, with the field at fault);
 // STORE_UNAVAILABLE.
 class Results {
  public:

@@ -2,9 +2,10 @@
 
 #include "base/hex.h"
 #include "controlplane/store/changes.h"
-#include "controlplane/store/keyset.h"
 #include "controlplane/store/labels.h"
+#include "controlplane/store/lists.h"
 #include "controlplane/store/processes.h"
+#include "controlplane/store/uuid.h"
 
 #include <array>
 
@@ -32,7 +33,7 @@ Error unknown_agent(std::string_view agent_id) {
 
 // An agent's state is computed: a replica that died took its streams with it.
 constexpr std::string_view kAgents = R"sql(
-  select a.*, a.create_time::text as create_text,
+  select a.*,
     case when a.standing in ('EVICTED', 'BANNED') then a.standing
          when r.id is null then 'OFFLINE'
          when a.standing = 'DRAINING' then 'DRAINING' else 'ONLINE' end as state,
@@ -73,21 +74,6 @@ Agent read_agent(const Row& row) {
   return agent;
 }
 
-std::string_view column_of(AgentFilter::Condition::Field field) {
-  using Field = AgentFilter::Condition::Field;
-  switch (field) {
-  case Field::kState:
-    return "state";
-  case Field::kHostname:
-    return "hostname";
-  case Field::kVersion:
-    return "version";
-  case Field::kKernel:
-    return "kernel";
-  }
-  return "hostname";
-}
-
 template <class Strings> std::vector<std::string> to_vector(const Strings& strings) {
   return {strings.begin(), strings.end()};
 }
@@ -118,34 +104,25 @@ Result<Standing> find_standing(Transaction& tx, std::string_view agent_id) {
   return standing_of(rows.front().text("standing"));
 }
 
-Result<AgentPage> list_agents(
-    Transaction& tx, const AgentFilter& filter, int page_size, std::string_view page_token) {
-  std::string sql = "select * from (" + std::string(kAgents) + ") as listed where true";
+Result<sonde::v1::ListAgentsResponse>
+list_agents(Transaction& tx, const sonde::v1::ListAgentsRequest& request) {
+  static constexpr std::string_view kStates[] = {
+      "ONLINE", "OFFLINE", "DRAINING", "EVICTED", "BANNED"};
+  static const FilterColumn kColumns[] = {
+      {{"state", model::FilterType::kText, kStates}, "state"},
+      {{"hostname"}, "hostname"},
+      {{"version"}, "version"},
+      {{"kernel"}, "kernel"}};
   std::vector<Parameter> parameters;
-  auto place = [&](Parameter parameter) {
-    parameters.push_back(std::move(parameter));
-    return "$" + std::to_string(parameters.size());
-  };
-  for (const auto& condition : filter.conditions)
-    sql += " and " + std::string(column_of(condition.field)) + (condition.equal ? " = " : " <> ") +
-           place(condition.value);
-  if (!page_token.empty()) {
-    KeysetToken after = TRY(KeysetToken::parse(page_token));
-    sql += " and (create_time, id) < (" + place(after.time) + "::timestamptz, " + place(after.id) +
-           "::uuid)";
-  }
-  sql += " order by create_time desc, id desc limit " + place(page_size + 1);
-  Rows rows = TRY(tx.run(sql, parameters));
-  AgentPage page;
-  for (Row row : rows) {
-    if (static_cast<int>(page.agents.size()) == page_size) {
-      Row last = rows[page_size - 1];
-      page.next_page_token = KeysetToken{last.text("create_text"), last.text("id")}.to_text();
-      break;
-    }
-    page.agents.push_back(read_agent(row));
-  }
-  return page;
+  std::string select = "select * from (" + std::string(kAgents) + ") as listed where true" +
+                       TRY(filter_conditions(request.filter(), kColumns, parameters));
+  const Page page = TRY(newest_first(
+      tx, std::move(select), std::move(parameters),
+      {.size = request.page_size(), .token = request.page_token(), .query = request.filter()}));
+  sonde::v1::ListAgentsResponse response;
+  for (const Row& row : page.rows) *response.add_agents() = read_agent(row);
+  response.set_next_page_token(page.next_page_token);
+  return response;
 }
 
 Result<> set_standing(Transaction& tx, std::string_view agent_id, Standing standing) {

@@ -5,6 +5,7 @@
 #include "controlplane/store/transaction.h"
 #include "sonde/v1/agent.pb.h"
 #include "sonde/v1/agent_control_service.pb.h"
+#include "sonde/v1/agent_service.pb.h"
 
 #include <chrono>
 #include <optional>
@@ -28,22 +29,9 @@ Result<> insert_agent(
 Result<sonde::v1::Agent> find_agent(Transaction& tx, std::string_view agent_id);
 Result<Standing> find_standing(Transaction& tx, std::string_view agent_id);
 
-// Only what is set narrows the list.
-struct AgentFilter {
-  struct Condition {
-    enum class Field { kState, kHostname, kVersion, kKernel } field;
-    bool equal = true; // or not equal
-    std::string value; // of kState: the name of an Agent.State
-  };
-  std::vector<Condition> conditions;
-};
-struct AgentPage {
-  std::vector<sonde::v1::Agent> agents;
-  std::string next_page_token;
-};
-// Newest first. INVALID_PAGE_TOKEN.
-Result<AgentPage>
-list_agents(Transaction& tx, const AgentFilter& filter, int page_size, std::string_view page_token);
+// Newest first. INVALID_FILTER, INVALID_PAGE_TOKEN, PAGE_SIZE_NEGATIVE.
+Result<sonde::v1::ListAgentsResponse>
+list_agents(Transaction& tx, const sonde::v1::ListAgentsRequest& request);
 
 // Both record the change for the replicas.
 Result<> set_standing(Transaction& tx, std::string_view agent_id, Standing standing);

@@ -5,8 +5,8 @@
 #include "controlplane/model/summary.h"
 #include "controlplane/model/validation.h"
 #include "controlplane/store/changes.h"
-#include "controlplane/store/keyset.h"
 #include "controlplane/store/session_rows.h"
+#include "controlplane/store/uuid.h"
 
 #include <limits>
 #include <map>

@@ -1,7 +1,8 @@
 #include "controlplane/store/join_tokens.h"
 
-#include "controlplane/store/keyset.h"
 #include "controlplane/store/labels.h"
+#include "controlplane/store/lists.h"
+#include "controlplane/store/uuid.h"
 
 namespace controlplane::store {
 namespace {
@@ -11,7 +12,6 @@ using sonde::v1::JoinToken;
 
 constexpr std::string_view kJoinTokens = R"sql(
   select id, agent_id, create_time, expire_time, created_by, public_key_sha256,
-    create_time::text as create_text,
     use_time is not null as used, expire_time <= now() as expired,
     array(select key from jsonb_each_text(labels) order by key) as label_keys,
     array(select value from jsonb_each_text(labels) order by key) as label_values
@@ -68,28 +68,15 @@ Result<JoinToken> insert_join_token(Transaction& tx, const NewJoinToken& token) 
   return read_join_token(rows.front());
 }
 
-Result<JoinTokenPage>
-list_join_tokens(Transaction& tx, int page_size, std::string_view page_token) {
-  std::string sql(kJoinTokens);
-  std::vector<Parameter> parameters{Parameter(page_size + 1)};
-  if (!page_token.empty()) {
-    KeysetToken after = TRY(KeysetToken::parse(page_token));
-    sql += " where (create_time, id) < ($2::timestamptz, $3::uuid)";
-    parameters.emplace_back(after.time);
-    parameters.emplace_back(after.id);
-  }
-  sql += " order by create_time desc, id desc limit $1";
-  Rows rows = TRY(tx.run(sql, parameters));
-  JoinTokenPage page;
-  for (Row row : rows) {
-    if (static_cast<int>(page.join_tokens.size()) == page_size) {
-      Row last = rows[page_size - 1];
-      page.next_page_token = KeysetToken{last.text("create_text"), last.text("id")}.to_text();
-      break;
-    }
-    page.join_tokens.push_back(read_join_token(row));
-  }
-  return page;
+Result<sonde::v1::ListJoinTokensResponse>
+list_join_tokens(Transaction& tx, const sonde::v1::ListJoinTokensRequest& request) {
+  const Page page = TRY(newest_first(
+      tx, std::string(kJoinTokens) + " where true", {},
+      {.size = request.page_size(), .token = request.page_token()}));
+  sonde::v1::ListJoinTokensResponse response;
+  for (const Row& row : page.rows) *response.add_join_tokens() = read_join_token(row);
+  response.set_next_page_token(page.next_page_token);
+  return response;
 }
 
 Result<> delete_join_token(Transaction& tx, std::string_view id) {

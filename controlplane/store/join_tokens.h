@@ -25,12 +25,9 @@ struct NewJoinToken {
 // REQUEST_ID_USED (ALREADY_EXISTS) when the caller used this request id before; EXPIRE_TIME_PAST.
 Result<sonde::v1::JoinToken> insert_join_token(Transaction& tx, const NewJoinToken& token);
 
-struct JoinTokenPage {
-  std::vector<sonde::v1::JoinToken> join_tokens;
-  std::string next_page_token;
-};
-// Newest first. INVALID_PAGE_TOKEN.
-Result<JoinTokenPage> list_join_tokens(Transaction& tx, int page_size, std::string_view page_token);
+// Newest first. INVALID_PAGE_TOKEN, PAGE_SIZE_NEGATIVE.
+Result<sonde::v1::ListJoinTokensResponse>
+list_join_tokens(Transaction& tx, const sonde::v1::ListJoinTokensRequest& request);
 // JOIN_TOKEN_NOT_FOUND.
 Result<> delete_join_token(Transaction& tx, std::string_view id);
 

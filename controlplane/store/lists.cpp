@@ -1,5 +1,11 @@
 #include "controlplane/store/lists.h"
 
+#include "controlplane/model/page_token.h"
+#include "controlplane/model/validation.h"
+#include "controlplane/store/uuid.h"
+
+#include <algorithm>
+
 namespace controlplane::store {
 namespace {
 
@@ -36,6 +42,12 @@ std::string_view sql_cast(model::FilterType type) {
   __builtin_unreachable();
 }
 
+// As PostgreSQL writes a timestamptz: enough that the cast finds nothing else in it.
+bool is_timestamp(std::string_view text) {
+  return text.size() >= 10 && text.size() <= 40 &&
+         text.find_first_not_of("0123456789-+:. ") == std::string_view::npos;
+}
+
 } // namespace
 
 std::string add_parameter(std::vector<Parameter>& parameters, Parameter value) {
@@ -59,6 +71,26 @@ Result<std::string> filter_conditions(
     }
   }
   return sql;
+}
+
+Result<Page> newest_first(
+    Transaction& tx, std::string select, std::vector<Parameter> parameters,
+    const PageRequest& request) {
+  const int size = TRY(model::page_size(request.size));
+  const auto key = TRY(model::decode_page_token(request.token, request.query, 2));
+  if (!key.empty()) {
+    if (!is_timestamp(key[0]) || !is_uuid(key[1])) return model::invalid_page_token();
+    select += " and (create_time, id) < (" + add_parameter(parameters, key[0]) + "::timestamptz, " +
+              add_parameter(parameters, key[1]) + "::uuid)";
+  }
+  select += " order by create_time desc, id desc limit " + add_parameter(parameters, size + 1);
+  const Rows rows = TRY(tx.run(select, parameters));
+  Page page;
+  for (int i = 0; i < std::min(rows.size(), size); ++i) page.rows.push_back(rows[i]);
+  if (rows.size() > size)
+    page.next_page_token = model::encode_page_token(
+        {page.rows.back().text("create_time"), page.rows.back().text("id")}, request.query);
+  return page;
 }
 
 Result<> check_etag(std::string_view current, std::string_view sent) {

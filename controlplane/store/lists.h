@@ -26,6 +26,22 @@ Result<std::string> filter_conditions(
 // Adds a parameter and answers its name, "$7".
 std::string add_parameter(std::vector<Parameter>& parameters, Parameter value);
 
+// One page of a list by (create_time, id), newest first.
+struct Page {
+  std::vector<Row> rows;
+  std::string next_page_token; // empty: this is the last
+};
+struct PageRequest {
+  int size;
+  std::string_view token;
+  std::string_view query = {}; // what the list depends on: see model::encode_page_token
+};
+// `select` answers create_time and id, and ends in conditions: "… where true and …".
+// INVALID_PAGE_TOKEN, PAGE_SIZE_NEGATIVE.
+Result<Page> newest_first(
+    Transaction& tx, std::string select, std::vector<Parameter> parameters,
+    const PageRequest& request);
+
 // ETAG_MISMATCH (ABORTED) when `sent` is neither empty nor the etag that the resource has.
 Result<> check_etag(std::string_view current, std::string_view sent);
 

@@ -2,11 +2,10 @@
 
 #include "base/hex.h"
 #include "controlplane/model/desired_state.h"
-#include "controlplane/model/page_token.h"
 #include "controlplane/model/validation.h"
 #include "controlplane/store/changes.h"
-#include "controlplane/store/keyset.h"
 #include "controlplane/store/lists.h"
+#include "controlplane/store/uuid.h"
 
 #include <fmt/format.h>
 
@@ -76,23 +75,12 @@ Result<OffsetTable> find_offset_table(Transaction& tx, std::string_view id) {
 
 Result<sonde::v1::ListOffsetTablesResponse>
 list_offset_tables(Transaction& tx, const sonde::v1::ListOffsetTablesRequest& request) {
-  const int size = TRY(model::page_size(request.page_size()));
-  auto key = TRY(model::decode_page_token(request.page_token(), "", 2));
-  key.resize(2, "");
-  auto rows = TRY(tx.exec(
-      fmt::format(
-          "select {} from offset_tables "
-          "where $1 = '' or (create_time, id) < (nullif($1, '')::timestamptz, nullif($2, "
-          "'')::uuid) "
-          "order by create_time desc, id desc limit $3",
-          kColumns),
-      key[0], key[1], size + 1));
+  const Page page = TRY(newest_first(
+      tx, fmt::format("select {} from offset_tables where true", kColumns), {},
+      {.size = request.page_size(), .token = request.page_token()}));
   sonde::v1::ListOffsetTablesResponse response;
-  for (int i = 0; i < std::min(rows.size(), size); ++i)
-    *response.add_offset_tables() = TRY(table_of(rows[i]));
-  if (rows.size() > size)
-    response.set_next_page_token(model::encode_page_token(
-        {rows[size - 1].text("create_time"), rows[size - 1].text("id")}, ""));
+  for (const Row& row : page.rows) *response.add_offset_tables() = TRY(table_of(row));
+  response.set_next_page_token(page.next_page_token);
   return response;
 }
 

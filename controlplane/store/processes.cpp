@@ -3,8 +3,8 @@
 #include "controlplane/model/page_token.h"
 #include "controlplane/model/selector.h"
 #include "controlplane/model/validation.h"
-#include "controlplane/store/keyset.h"
 #include "controlplane/store/lists.h"
+#include "controlplane/store/uuid.h"
 
 #include <fmt/format.h>
 

@@ -3,13 +3,12 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "controlplane/model/desired_state.h"
-#include "controlplane/model/page_token.h"
 #include "controlplane/model/validation.h"
 #include "controlplane/store/batches.h"
 #include "controlplane/store/changes.h"
-#include "controlplane/store/keyset.h"
 #include "controlplane/store/lists.h"
 #include "controlplane/store/session_rows.h"
+#include "controlplane/store/uuid.h"
 
 #include <fmt/format.h>
 #include <google/protobuf/util/time_util.h>
@@ -131,28 +130,18 @@ list_sessions(Transaction& tx, const sonde::v1::ListSessionsRequest& request) {
       {{"display_name"}, "display_name"},
       {{"create_time", model::FilterType::kTime}, "create_time"},
       {{"expire_time", model::FilterType::kTime}, "expire_time"}};
-  const int size = TRY(model::page_size(request.page_size()));
-  auto key = TRY(model::decode_page_token(request.page_token(), request.filter(), 2));
   std::vector<Parameter> parameters;
-  std::string sql = std::string("select ") + kSessionColumns + " from sessions where true" +
-                    TRY(filter_conditions(request.filter(), kColumns, parameters));
-  if (!key.empty()) {
-    std::string time = add_parameter(parameters, key[0]), id = add_parameter(parameters, key[1]);
-    sql += fmt::format(" and (create_time, id) < ({}::timestamptz, {}::uuid)", time, id);
-  }
-  sql += " order by create_time desc, id desc limit " + add_parameter(parameters, size + 1);
-  auto rows = TRY(tx.run(sql, parameters));
+  std::string select = std::string("select ") + kSessionColumns + " from sessions where true" +
+                       TRY(filter_conditions(request.filter(), kColumns, parameters));
+  const Page page = TRY(newest_first(
+      tx, std::move(select), std::move(parameters),
+      {.size = request.page_size(), .token = request.page_token(), .query = request.filter()}));
   std::vector<Session> sessions;
-  for (int i = 0; i < std::min(rows.size(), size); ++i)
-    sessions.push_back(TRY(session_of(rows[i])));
+  for (const Row& row : page.rows) sessions.push_back(TRY(session_of(row)));
   TRY(add_summaries(tx, sessions, Detail::kCounts));
   sonde::v1::ListSessionsResponse response;
   for (Session& session : sessions) *response.add_sessions() = std::move(session);
-  if (rows.size() > size) {
-    Row last = rows[size - 1];
-    response.set_next_page_token(
-        model::encode_page_token({last.text("create_time"), last.text("id")}, request.filter()));
-  }
+  response.set_next_page_token(page.next_page_token);
   return response;
 }
 

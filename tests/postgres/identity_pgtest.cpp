@@ -324,7 +324,7 @@ TEST_F(Identity, ListsRefuseWhatTheyDoNotUnderstand) {
     EXPECT_EQ(reason(filter, "", 0), "INVALID_FILTER") << filter;
   EXPECT_EQ(reason("", "zz", 0), "INVALID_PAGE_TOKEN");
   EXPECT_EQ(reason("", base::to_hex(base::new_uuid() + "'; select 1;"), 0), "INVALID_PAGE_TOKEN");
-  EXPECT_EQ(reason("", "", -1), "INVALID_PAGE_SIZE");
+  EXPECT_EQ(reason("", "", -1), "PAGE_SIZE_NEGATIVE");
   EXPECT_EQ(reason_of(identity::get_agent("nobody", *pool)), "AGENT_NOT_FOUND");
   EXPECT_EQ(reason_of(identity::get_agent(base::new_uuid(), *pool)), "AGENT_NOT_FOUND");
 }
