@@ -29,7 +29,7 @@ static __always_inline void fill_addresses(struct exchange_start *start, struct 
 {
 	start->local.port = sock->__sk_common.skc_num;
 	start->peer.port = bpf_ntohs(sock->__sk_common.skc_dport);
-	if (sock->__sk_common.skc_family == FAMILY_INET) {
+	if (likely(sock->__sk_common.skc_family == FAMILY_INET)) {
 		start->local.family_bytes = start->peer.family_bytes = 4;
 		*(__be32 *)start->local.address = sock->__sk_common.skc_rcv_saddr;
 		*(__be32 *)start->peer.address = sock->__sk_common.skc_daddr;
@@ -72,11 +72,11 @@ static __always_inline void fill_start(
 static __always_inline bool copy_bytes(
 	struct chunk_record *record, const struct socket_call *call, __u32 captured, __u32 tail, __u32 rejoined)
 {
-	if (!call->address)
+	if (unlikely(!call->address))
 		return false;
 	if (captured && bpf_probe_read_user(record->bytes + rejoined, captured, (void *)call->address))
 		return false;
-	if (!tail)
+	if (likely(!tail))
 		return true;
 	return !bpf_probe_read_user(
 		record->bytes + rejoined + captured, tail, (void *)(call->address + call->visible - tail));
@@ -101,21 +101,21 @@ static __always_inline struct chunk_record *make_record(
 	__u32 tail = call->visible - captured;
 	if (tail > CHUNK_EDGE_BYTES)
 		tail = CHUNK_EDGE_BYTES;
-	if (call->visible != chunk->length)
+	if (unlikely(call->visible != chunk->length))
 		tail = 0;
 
 	struct chunk_record *record = reserve_chunk(captured);
-	if (!record) {
+	if (unlikely(!record)) {
 		count_loss(LOSS_RING_FULL);
 		return NULL;
 	}
 	__u16 flags = chunk->flags;
-	if (!copy_bytes(record, call, captured, tail, rejoined)) {
+	if (unlikely(!copy_bytes(record, call, captured, tail, rejoined))) {
 		if (call->address)
 			count_loss(LOSS_BYTES_UNREADABLE);
 		captured = tail = 0;
 		flags |= CHUNK_UNSEEN;
-	} else if (rejoined) {
+	} else if (unlikely(rejoined)) {
 		for (__u32 i = 0; i < HEAD_LOOK_BYTES; i++)
 			if (i < rejoined)
 				record->bytes[i] = state->held[i];

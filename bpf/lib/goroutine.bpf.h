@@ -32,22 +32,11 @@ static __always_inline bool read_word(const struct goroutine_bytes *g, __u32 off
 /* One that was proved before; goids are never used again. */
 struct known_goroutine {
 	__u64 g;
+	__u64 stack_lo;
+	__u64 stack_hi;
 	__u64 goid;
 	__u64 parent_goid;
 };
-
-enum {
-	/* runtime.g up to goid, in every Go from 1.17 to 1.27. */
-	GO_G_BEGIN_BYTES = 176,
-};
-
-static __always_inline bool is_on_its_stack(
-	const struct process_config *config, const struct goroutine_bytes *g, __u64 stack_pointer)
-{
-	__u64 stack_lo, stack_hi;
-	return read_word(g, config->go.g_stack_lo, &stack_lo) && read_word(g, config->go.g_stack_hi, &stack_hi) &&
-	       stack_pointer >= stack_lo && stack_pointer <= stack_hi;
-}
 
 static __always_inline bool runs_on_its_thread(
 	const struct process_config *config, const struct goroutine_bytes *g, __u64 address)
@@ -58,45 +47,61 @@ static __always_inline bool runs_on_its_thread(
 	       current == address;
 }
 
-/* r14 is g in Go's code, and anything in C's: it is believed when the stack pointer lies in the stack of that g
- * and its thread says that this g is what runs. */
-static __always_inline bool find_goroutine(
-	const struct process_config *config, __u64 address, __u64 stack_pointer, struct goroutine *found)
+/* The g at an address when the stack pointer lies in its stack, NULL when it does not. */
+static __always_inline const struct goroutine_bytes *read_goroutine(
+	const struct process_config *config, __u64 address, __u64 stack_pointer, struct known_goroutine *found)
 {
 	__u32 zero = 0;
 	struct goroutine_bytes *g = bpf_map_lookup_elem(&goroutine_scratch, &zero);
 
-	found->goid = found->parent_goid = 0;
-	if (!g || !config->go.g_goid || bpf_probe_read_user(g, sizeof(*g), (void *)address))
-		return false;
-	if (!is_on_its_stack(config, g, stack_pointer) || !runs_on_its_thread(config, g, address))
-		return false;
+	__builtin_memset(found, 0, sizeof(*found));
+	if (!g || !config->go.g_goid || bpf_probe_read_user(g, sizeof(*g), (void *)address) ||
+	    !read_word(g, config->go.g_stack_lo, &found->stack_lo) ||
+	    !read_word(g, config->go.g_stack_hi, &found->stack_hi) || stack_pointer < found->stack_lo ||
+	    stack_pointer > found->stack_hi || !read_word(g, config->go.g_goid, &found->goid))
+		return NULL;
 	if (config->go.g_parent_goid)
 		read_word(g, config->go.g_parent_goid, &found->parent_goid);
-	return read_word(g, config->go.g_goid, &found->goid) && found->goid;
+	found->g = address;
+	return g;
+}
+
+/* In a function of Go's that no system stack runs, r14 is g: that its stack is the one in use proves the layout. */
+static __always_inline bool find_goroutine_of_function(
+	const struct process_config *config, __u64 address, __u64 stack_pointer, struct goroutine *found)
+{
+	struct known_goroutine known;
+	const struct goroutine_bytes *g = read_goroutine(config, address, stack_pointer, &known);
+
+	found->goid = g ? known.goid : 0;
+	found->parent_goid = g ? known.parent_goid : 0;
+	return found->goid;
+}
+
+/* Elsewhere r14 may be anything, C code may run: it is believed when, besides, its thread says that this g is what
+ * runs. */
+static __always_inline bool find_goroutine(
+	const struct process_config *config, __u64 address, __u64 stack_pointer, struct known_goroutine *found)
+{
+	const struct goroutine_bytes *g = read_goroutine(config, address, stack_pointer, found);
+
+	if (!g || !found->goid || !runs_on_its_thread(config, g, address)) {
+		found->goid = found->parent_goid = 0;
+		return false;
+	}
+	return true;
 }
 
 /* The same of a goroutine that most likely was proved before: on the stack of a g with the goid of then, nothing else can
  * run, and its thread need not be asked again. */
 static __always_inline bool find_goroutine_again(
-	const struct process_config *config, __u64 address, __u64 stack_pointer, struct known_goroutine *known,
-	struct goroutine *found)
+	const struct process_config *config, __u64 address, __u64 stack_pointer, struct known_goroutine *known)
 {
-	__u32 zero = 0;
 	__u64 goid = 0;
-	struct goroutine_bytes *g = bpf_map_lookup_elem(&goroutine_scratch, &zero);
 
-	if (g && known->g == address && config->go.g_goid <= GO_G_BEGIN_BYTES - sizeof(goid) &&
-	    !bpf_probe_read_user(g, GO_G_BEGIN_BYTES, (void *)address) && is_on_its_stack(config, g, stack_pointer) &&
-	    read_word(g, config->go.g_goid, &goid) && goid && goid == known->goid) {
-		found->goid = goid;
-		found->parent_goid = known->parent_goid;
+	if (likely(known->g == address && stack_pointer >= known->stack_lo && stack_pointer <= known->stack_hi &&
+	           !bpf_probe_read_user(&goid, sizeof(goid), (void *)(address + config->go.g_goid)) && goid &&
+	           goid == known->goid))
 		return true;
-	}
-	if (!find_goroutine(config, address, stack_pointer, found))
-		return false;
-	known->g = address;
-	known->goid = found->goid;
-	known->parent_goid = found->parent_goid;
-	return true;
+	return find_goroutine(config, address, stack_pointer, known);
 }

@@ -14,7 +14,7 @@ enum {
 /* At the branch of the stack check: taken, the stack grows and the function starts anew. */
 static __always_inline bool is_stack_growing(struct pt_regs *regs)
 {
-	return bpf_get_attach_cookie(regs) & SITE_FILTER_BY_FLAGS && regs->flags & (FLAG_CARRY | FLAG_ZERO);
+	return regs->flags & (FLAG_CARRY | FLAG_ZERO) && bpf_get_attach_cookie(regs) & SITE_FILTER_BY_FLAGS;
 }
 
 static __always_inline void fill_header(struct record_header *header, const struct traced_process *process, __u16 kind)

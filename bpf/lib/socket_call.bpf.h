@@ -40,17 +40,16 @@ static __always_inline void use_first_segment(struct socket_call *call, __u64 se
 	call->visible = first.length < length ? first.length : length;
 }
 
-static __always_inline void find_socket_call(struct socket_call *call, __u32 length)
+static __always_inline void find_socket_call(struct socket_call *call, struct task_struct *task, __u32 length)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 segments = 0;
 
 	call->address = call->visible = call->g = call->stack_pointer = 0;
 	call->fd = -1;
-	if (task->flags & TASK_IO_WORKER || task->thread_info.status & THREAD_COMPAT)
+	if (unlikely(task->flags & TASK_IO_WORKER || task->thread_info.status & THREAD_COMPAT))
 		return;
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	switch (regs->orig_ax) {
+	switch (__builtin_expect(regs->orig_ax, CALL_READ)) {
 	case CALL_READ:
 	case CALL_WRITE:
 	case CALL_RECVFROM:

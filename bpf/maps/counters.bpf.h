@@ -37,7 +37,7 @@ static __always_inline struct program_use *count_hit(__u32 program)
 
 static __always_inline void count_time(struct program_use *use, __u64 started_ns)
 {
-	if (!use || use->hits % PROGRAM_TIME_EVERY_HITS)
+	if (likely(!use || use->hits % PROGRAM_TIME_EVERY_HITS))
 		return;
 	++use->timed_hits;
 	use->timed_ns += bpf_ktime_get_boot_ns() - started_ns;

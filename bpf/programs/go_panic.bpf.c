@@ -7,7 +7,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 static __always_inline void record_panic(struct traced_process *process, struct pt_regs *regs)
 {
-	struct goroutine goroutine;
+	struct known_goroutine goroutine;
 	struct panic_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		count_loss(LOSS_RING_FULL);

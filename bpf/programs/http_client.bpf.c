@@ -49,7 +49,7 @@ static __always_inline void announce_call(struct traced_process *process, struct
 		call.tied = 1;
 	else if (!announce_connection(process, persist_conn))
 		return;
-	if (!find_goroutine(process->config, regs->r14, regs->sp, &goroutine))
+	if (!find_goroutine_of_function(process->config, regs->r14, regs->sp, &goroutine))
 		count_loss(LOSS_GOROUTINE_UNKNOWN);
 	call.goid = goroutine.goid;
 	call.parent_goid = goroutine.parent_goid;
@@ -99,7 +99,7 @@ static __always_inline void record_call_error(struct traced_process *process, st
 		count_loss(LOSS_RING_FULL);
 		return;
 	}
-	find_goroutine(process->config, regs->r14, regs->sp, &goroutine);
+	find_goroutine_of_function(process->config, regs->r14, regs->sp, &goroutine);
 	struct go_interface error = find_error(process->config, regs);
 	fill_header(&record->header, process, RECORD_CALL_ERROR);
 	record->goid = goroutine.goid;

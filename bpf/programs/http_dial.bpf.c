@@ -185,7 +185,7 @@ static __always_inline void tell_dial_error(struct traced_process *process, stru
 		count_loss(LOSS_CALL_NOT_PLAIN_TCP);
 		return;
 	}
-	if (!find_goroutine(process->config, regs->r14, regs->sp, &goroutine))
+	if (!find_goroutine_of_function(process->config, regs->r14, regs->sp, &goroutine))
 		count_loss(LOSS_GOROUTINE_UNKNOWN);
 	call.goid = goroutine.goid;
 	call.parent_goid = goroutine.parent_goid;

@@ -118,8 +118,12 @@ static __always_inline void find_reader(
 	struct goroutine *found)
 {
 	found->goid = found->parent_goid = 0;
-	if (!call->g || !find_goroutine_again(process->config, call->g, call->stack_pointer, &state->reader, found))
+	if (call->g && find_goroutine_again(process->config, call->g, call->stack_pointer, &state->reader)) {
+		found->goid = state->reader.goid;
+		found->parent_goid = state->reader.parent_goid;
+	} else {
 		count_loss(LOSS_GOROUTINE_UNKNOWN);
+	}
 }
 
 static __always_inline void begin_request(
@@ -170,11 +174,11 @@ static __always_inline void receive_next(
 	struct chunk_record *record = make_record(state, process, call, &chunk);
 
 	state->receive_budget = length < EXCHANGE_BYTES_MAX ? EXCHANGE_BYTES_MAX - length : 0;
-	if (!record) {
+	if (unlikely(!record)) {
 		state->phase = PHASE_SKIPPED; /* what was lost may have been a head */
 		return;
 	}
-	if (record->captured_bytes >= HEAD_LOOK_BYTES && looks_like_request(record->bytes)) {
+	if (likely(record->captured_bytes >= HEAD_LOOK_BYTES && looks_like_request(record->bytes))) {
 		find_reader(state, process, call, &start.goroutine);
 		if (hands_decisions_on(process->config))
 			open_request(state, process, &start, true);
@@ -222,17 +226,17 @@ static __always_inline void receive(struct sock *sock, int result, struct traced
 	struct socket_state *state = find_socket_state(sock);
 	struct socket_call call;
 
-	if (result <= 0) {
+	if (unlikely(result <= 0)) {
 		if (state && is_recorded(state))
 			record_end(sock, state, process, RECORD_RECEIVED, -result);
 		return;
 	}
-	find_socket_call(&call, result);
+	find_socket_call(&call, process->task, result);
 	__u64 randomness = draw_randomness(process->now_ns, call.address ^ call.g);
 	bool plain = process->config->flags & PROCESS_SERVER && state && state->phase == PHASE_ANSWER &&
 	             state->role == ROLE_SERVER && !state->held_bytes && result >= HEAD_LOOK_BYTES &&
 	             !process->config->spans_per_second && randomness >= process->config->sampling_threshold;
-	if (plain)
+	if (likely(plain))
 		receive_next(sock, state, process, &call, result, randomness);
 	else
 		state = receive_and_look(sock, state, process, &call, result, randomness);
@@ -313,7 +317,7 @@ static __always_inline void send(struct sock *sock, int result, struct traced_pr
 	struct socket_state *state = find_socket_state(sock);
 	struct socket_call call;
 
-	if (result <= 0) {
+	if (unlikely(result <= 0)) {
 		if (state && is_recorded(state))
 			record_end(sock, state, process, RECORD_SENT, -result);
 		return;
@@ -321,7 +325,7 @@ static __always_inline void send(struct sock *sock, int result, struct traced_pr
 	bool may_be_client = process->config->flags & PROCESS_CLIENT && !(state && state->role == ROLE_SERVER);
 	if (!may_be_client && !state)
 		return;
-	find_socket_call(&call, result);
+	find_socket_call(&call, process->task, result);
 	if (may_be_client && begin_call(sock, state, process, &call, result))
 		return;
 	if (!state)
