@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <map>
 
 namespace controlplane::app {
 namespace {
 
 using edge::MetricsWriter;
 
-// Agents that get samples of their own; a fleet beyond it is in sonde_agents only.
+// The newest agents, which get samples of their own; a fleet beyond it is in sonde_agents only.
 constexpr int kAgentsShownMax = 1000;
 
 void single(
@@ -159,13 +160,16 @@ void write_edge(MetricsWriter& writer, const EdgeStats& stats) {
 void write_fleet(MetricsWriter& writer, store::Pool& pool) {
   sonde::v1::ListAgentsRequest request;
   request.set_page_size(kAgentsShownMax);
+  std::map<std::string, int64_t> states;
   auto page =
-      pool.transaction([&](store::Transaction& tx) { return store::list_agents(tx, request); });
+      pool.transaction([&](store::Transaction& tx) -> base::Result<sonde::v1::ListAgentsResponse> {
+        states = TRY(store::count_agents(tx));
+        return store::list_agents(tx, request);
+      });
   if (!page) return base::log::warn("metrics of the fleet: {}", page.error().message);
-  std::map<std::string, double> states;
-  for (const auto& agent : page->agents()) ++states[sonde::v1::Agent::State_Name(agent.state())];
   writer.family("sonde_agents", "gauge", "Agents of the fleet, by state.");
-  for (const auto& [state, count] : states) writer.sample({{"state", state}}, count);
+  for (const auto& [state, count] : states)
+    writer.sample({{"state", state}}, static_cast<double>(count));
   per_agent(
       writer, page->agents(), "sonde_agent_cpu_seconds_total", "counter", "CPU time of the agent.",
       [](const auto& health) { return health.cpu_seconds(); });

@@ -125,6 +125,15 @@ list_agents(Transaction& tx, const sonde::v1::ListAgentsRequest& request) {
   return response;
 }
 
+Result<std::map<std::string, int64_t>> count_agents(Transaction& tx) {
+  std::map<std::string, int64_t> counts;
+  for (Row row : TRY(tx.exec(
+           "select state, count(*) as agents from (" + std::string(kAgents) +
+           ") as listed group by state")))
+    counts[row.text("state")] = row.integer("agents");
+  return counts;
+}
+
 Result<> set_standing(Transaction& tx, std::string_view agent_id, Standing standing) {
   if (!is_uuid(agent_id)) return unknown_agent(agent_id);
   Rows rows = TRY(tx.exec(

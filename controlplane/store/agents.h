@@ -8,6 +8,8 @@
 #include "sonde/v1/agent_service.pb.h"
 
 #include <chrono>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +34,8 @@ Result<Standing> find_standing(Transaction& tx, std::string_view agent_id);
 // Newest first. INVALID_FILTER, INVALID_PAGE_TOKEN, PAGE_SIZE_NEGATIVE.
 Result<sonde::v1::ListAgentsResponse>
 list_agents(Transaction& tx, const sonde::v1::ListAgentsRequest& request);
+// By the name of their Agent.State.
+Result<std::map<std::string, int64_t>> count_agents(Transaction& tx);
 
 // Both record the change for the replicas.
 Result<> set_standing(Transaction& tx, std::string_view agent_id, Standing standing);

@@ -3,6 +3,7 @@
 
 #include "base/hex.h"
 #include "base/join_token.h"
+#include "controlplane/store/agents.h"
 #include "tests/postgres/postgres_fixture.h"
 
 #include <gmock/gmock.h>
@@ -11,6 +12,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <thread>
 
 namespace {
@@ -307,6 +309,8 @@ TEST_F(Identity, AgentsAreListedInPagesAndFiltered) {
   EXPECT_EQ(count("state = \"BANNED\""), 1);
   EXPECT_EQ(count("state != BANNED AND hostname = \"web-1\""), 4);
   EXPECT_EQ(count("hostname = \"'; drop table agents\""), 0);
+  const std::map<std::string, int64_t> states{{"BANNED", 1}, {"OFFLINE", 4}};
+  EXPECT_EQ(pool->transaction([](auto& tx) { return store::count_agents(tx); }).value(), states);
 }
 
 TEST_F(Identity, ListsRefuseWhatTheyDoNotUnderstand) {
