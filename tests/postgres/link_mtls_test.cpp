@@ -21,14 +21,6 @@
 namespace {
 
 using namespace link_fixture; // and what it uses
-using namespace std::chrono_literals;
-using namespace controlplane;
-using base::Result;
-using postgres_fixture::ScopedDatabase;
-using sonde::v1::AssignmentKey;
-using sonde::v1::AssignmentStatus;
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 class AgentLink : public testing::Test {
  protected:
