@@ -20,9 +20,11 @@ std::string below(std::string_view path, std::string_view field) {
   return fmt::format("{}.{}", path, field);
 }
 
+// Spaces alone parse as no requirement at all, and that is every host.
 bool is_empty(const Selector& selector) {
-  return selector.hosts().empty() && selector.service().empty() && selector.executable().empty() &&
-         selector.pids().empty() && selector.agent_ids().empty();
+  return selector.hosts().find_first_not_of(" \t") == std::string::npos &&
+         selector.service().empty() && selector.executable().empty() && selector.pids().empty() &&
+         selector.agent_ids().empty();
 }
 
 Result<> check_pattern(const std::string& pattern, std::string_view path) {

@@ -40,6 +40,8 @@ TEST(Selector, RefusesWhatIsEmptyOrMalformedAtItsField) {
   selector.set_max_hosts(3);
   EXPECT_EQ(refusal(selector), "EMPTY_SELECTOR session.selector")
       << "a limit alone selects nothing";
+  selector.set_hosts(" \t");
+  EXPECT_EQ(refusal(selector), "EMPTY_SELECTOR session.selector") << "nor do spaces";
   selector.set_hosts("env=");
   EXPECT_EQ(refusal(selector), "ok");
   selector.set_hosts("env==,");
