@@ -163,6 +163,11 @@ Result<ClientConfig> load_config(
   if (source.ca_file) {
     config.ca_file = *source.ca_file;
     config.authorities = TRY(read_file(config.ca_file, "certificate authority"));
+    if (config.authorities.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
+      return base::invalid_argument(
+          "FILE_INVALID",
+          config.ca_file +
+              " holds no certificate (PEM); ca.pem in the state directory of sonded does");
   }
   return config;
 }

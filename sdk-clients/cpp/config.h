@@ -38,7 +38,7 @@ inline constexpr char kLocalStateFolder[] = "/var/lib/sonde";
 // Resolves flags over SONDE_SERVER, SONDE_TOKEN, SONDE_TOKEN_FILE, SONDE_CA over the file
 // `config_file` (empty: $XDG_CONFIG_HOME/sonde/config.yaml, else ~/.config/sonde/config.yaml, which
 // may be missing). SERVER_MISSING, SERVER_ADDRESS_INVALID, TOKEN_MISSING, CONFIG_FILE_INVALID or
-// FILE_UNREADABLE, with what to do.
+// FILE_UNREADABLE or FILE_INVALID (an authority without a certificate), with what to do.
 base::Result<ClientConfig> load_config(
     const ConfigSource& flags, const Environment& environment, const std::string& config_file,
     const std::string& local_state = kLocalStateFolder);

@@ -13,6 +13,8 @@ namespace {
 
 using testing::HasSubstr;
 
+constexpr char kPem[] = "-----BEGIN CERTIFICATE-----\n";
+
 class ConfigTest : public testing::Test {
  protected:
   ConfigTest() {
@@ -78,12 +80,12 @@ TEST_F(ConfigTest, RefusesAServerWithoutAPort) {
 }
 
 TEST_F(ConfigTest, FindsTheServerOfThisHostWhenNothingElseIsSaid) {
-  write("state/ca.pem", "PEM");
+  write("state/ca.pem", kPem);
   write("state/admin.token", "admin\n");
 
   EXPECT_EQ(load({})->server, "127.0.0.1:7443");
   EXPECT_EQ(load({})->token, "admin");
-  EXPECT_EQ(load({})->authorities, "PEM");
+  EXPECT_EQ(load({})->authorities, kPem);
   EXPECT_EQ(load({.server = "a:1", .token = "t"})->authorities, "");
 }
 
@@ -97,9 +99,11 @@ TEST_F(ConfigTest, RefusesAnUnknownKeyAndAFileThatIsNoYaml) {
 }
 
 TEST_F(ConfigTest, ReadsTheAuthorityAndNamesAFileThatIsNotThere) {
-  const auto ca = write("ca.pem", "PEM");
+  const auto ca = write("ca.pem", kPem);
+  const auto other = write("other", "root:x:0:0\n");
 
-  EXPECT_EQ(load({.server = "a:1", .token = "t", .ca_file = ca})->authorities, "PEM");
+  EXPECT_EQ(load({.server = "a:1", .token = "t", .ca_file = ca})->authorities, kPem);
+  EXPECT_EQ(load({.server = "a:1", .token = "t", .ca_file = other}).error().reason, "FILE_INVALID");
   const auto missing = load({.server = "a:1", .token = "t", .ca_file = folder_ + "/none.pem"});
   EXPECT_EQ(missing.error().reason, "FILE_UNREADABLE");
   EXPECT_THAT(missing.error().message, HasSubstr("none.pem"));
