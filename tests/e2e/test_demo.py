@@ -52,8 +52,8 @@ def test_one_shot_shows_a_complete_trace_and_leaves_nothing():
     assert alive("sonde-demo-") == [] and alive("build/demo/") == []
 
 
-def start():
-    process = subprocess.Popen([DEMO, BUILD], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(command=(DEMO, BUILD)):
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output = ""
     while "Ctrl-C" not in output:
         line = process.stdout.readline()
@@ -72,6 +72,18 @@ def test_nothing_survives_any_end():
         stack.wait_until(lambda: not alive(directory) and not os.path.exists(directory), 20,
                          f"everything of the demo is gone after signal {number}")
         assert alive("build/demo/") == []
+
+
+def test_make_alone_is_enough_to_end_it(tmp_path):
+    (tmp_path / "Makefile").write_text(f"demo:\n\t@{DEMO} {BUILD}\n")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        process, directory = start(["make", "-C", tmp_path, "demo"])
+        assert alive(directory)
+        process.send_signal(number)
+
+        stack.wait_until(lambda: not alive(directory) and not os.path.exists(directory), 20,
+                         f"everything of the demo is gone after signal {number} to make")
+        process.wait(10)
 
 
 def test_without_root_it_says_what_is_missing():
