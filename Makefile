@@ -4,7 +4,7 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup configure build demo test unit fuzz bench format lint clean
+.PHONY: help setup configure build can-demo demo test unit fuzz bench format lint clean
 help:
 	@echo 'make demo          one trace of a real Go service, from nothing (Ctrl-C ends it; ONESHOT=1 exits by itself)'
 	@echo 'make build         sonded, sonde-agent and sonde, in $(BUILD)'
@@ -17,6 +17,9 @@ help:
 	@echo 'make clean         removes build/ (downloads stay in .cache/)'
 	@echo 'PRESET=dev|release|asan|tsan|fuzz|tidy chooses another build; JOBS=N how much runs at once.'
 
+can-demo: setup
+	@tools/demo/run --check
+
 # Installs the missing ones of packages.txt; asks for sudo when not root.
 setup:
 	@tools/setup
@@ -28,7 +31,8 @@ configure: $(BUILD)/build.ninja
 build: setup configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target sonded sonde-agent sonde
 
-demo: build
+# What the machine lacks is said before anything is built.
+demo: can-demo build
 	@tools/demo/run $(BUILD) $(if $(ONESHOT),--oneshot)
 
 test: setup configure

@@ -36,17 +36,28 @@ class StackError(Exception):
 def missing_prerequisites():
     """What this machine lacks to trace Go programs, each as a sentence that says what to do; empty when nothing."""
     missing = []
-    if os.geteuid() != 0:
-        missing.append("root: BPF programs are loaded by root only; run it with sudo")
     if not os.path.exists("/sys/kernel/btf/vmlinux"):
         missing.append("BTF: this kernel has no /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)")
-    if os.geteuid() == 0 and (refusal := bpf_refusal()):
-        missing.append(f"BPF: the kernel refuses a BPF map ({refusal}); a container needs CAP_BPF and CAP_PERFMON")
+    if os.geteuid() != 0:
+        missing.append("root: BPF programs are loaded by root only; run it with sudo")
+    elif lacking := missing_capabilities():
+        missing.append(f"capabilities: {' and '.join(lacking)}; a container needs --cap-add for each of them")
+    elif refusal := bpf_refusal():
+        missing.append(f"BPF: the kernel refuses a BPF map ({refusal})")
     if not any(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         missing.append("PostgreSQL: apt-get install postgresql-15")
     if not (shutil.which("go") or os.path.exists("/usr/bin/go")):
         missing.append("Go: apt-get install golang-go")
     return missing
+
+
+def missing_capabilities():
+    """Those that the agent needs and root has not here, as in a container. CAP_SYS_ADMIN says BPF and PERFMON too."""
+    SYS_ADMIN, NEEDED = 21, {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_SYS_PTRACE": 19, "CAP_SETUID": 7, "CAP_SETGID": 6}
+    status = pathlib.Path("/proc/self/status").read_text()
+    effective = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    return [name for name, bit in NEEDED.items()
+            if not effective >> bit & 1 and not (bit in (38, 39) and effective >> SYS_ADMIN & 1)]
 
 
 def bpf_refusal():

@@ -96,3 +96,13 @@ def test_without_root_it_says_what_is_missing():
             capture_output=True, text=True, cwd="/")
 
     assert done.returncode == 2 and "root" in done.stderr
+
+
+def test_without_capabilities_it_names_them():
+    for name in ("bpf", "perfmon"):
+        less = f"-{name},-sys_admin"
+        done = subprocess.run(
+            ["setpriv", "--bounding-set", less, "--inh-caps", less, DEMO, BUILD, "--oneshot"], capture_output=True, text=True,
+            timeout=180)
+
+        assert done.returncode == 2 and f"CAP_{name.upper()}" in done.stderr, done.stdout + done.stderr
