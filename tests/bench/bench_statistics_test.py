@@ -50,6 +50,7 @@ def test_a_client_call_costs_what_its_request_costs_more():
     made = rows(added=0.8)
     for number in range(20):
         made += [{"mode": "call-untraced", "round": number, "serviceCpuMicrosPerRequest": 90.0},
+                 {"mode": "call-server", "round": number, "serviceCpuMicrosPerRequest": 90.8},
                  {"mode": "call-traced", "round": number, "serviceCpuMicrosPerRequest": 92.3}]
 
     middle, _, _ = statistics.client_call(made)

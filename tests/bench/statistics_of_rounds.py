@@ -54,13 +54,8 @@ def ratio(rows, mode, column, base="untraced"):
 
 
 def client_call(rows):
-    """What one traced client call adds: what a traced request with a call costs more than one without."""
-    def added(mode):
-        base = by_mode(rows, base_of(mode), "serviceCpuMicrosPerRequest")
-        return {number: cost - base[number]
-                for number, cost in by_mode(rows, mode, "serviceCpuMicrosPerRequest").items() if number in base}
-    both, server = added("call-traced"), added("socket")
-    return interval(both[number] - server[number] for number in sorted(both) if number in server)
+    """What one traced client call adds: what a request with a call costs more when the call is traced as well as the request."""
+    return difference(rows, "call-traced", "serviceCpuMicrosPerRequest", base="call-server")
 
 
 def noise(rows):
