@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/seldom.h"
 #include "controlplane/ingest/upload.h"
 #include "controlplane/store/batches.h"
 #include "controlplane/store/exports.h"
@@ -168,6 +169,7 @@ class Ingest::Writers {
   bool stopping_ = false;
   bool days_ready_ = false; // there are partitions to write to
   IngestStats stats_;
+  base::Seldom trouble_;
   std::mutex routes_mutex_;
   std::map<std::pair<std::string, std::string>, CachedRoute> routes_; // by session and agent
   std::vector<std::jthread> threads_;
@@ -284,7 +286,7 @@ void Ingest::Writers::store(Group group) {
     }
   } else if (!stored) {
     const bool refused = stored.error().code == base::Code::kInvalidArgument;
-    if (!refused)
+    if (!refused && trouble_.now())
       base::log::warn("results not stored, agents try again: {}", stored.error().message);
     for (Item* item : items)
       answer(

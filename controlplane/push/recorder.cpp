@@ -152,9 +152,10 @@ bool Recorder::write(const Pending& pending) {
   if (!written) {
     ++failures_;
     bool again = may_pass(written.error().code);
-    base::log::warn(
-        "push: {} statuses are {}: {}", updates.size(), again ? "kept for later" : "dropped",
-        written.error().message);
+    if (!again || trouble_.now())
+      base::log::warn(
+          "push: {} statuses are {}: {}", updates.size(), again ? "kept for later" : "dropped",
+          written.error().message);
     return !again;
   }
   statuses_written_ += static_cast<uint64_t>(*written);

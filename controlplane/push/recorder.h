@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/seldom.h"
 #include "controlplane/push/fleet.h"
 #include "controlplane/store/assignments.h"
 #include "controlplane/store/pool.h"
@@ -69,6 +70,7 @@ class Recorder {
   const std::string replica_id_;
   std::atomic<uint64_t> statuses_written_{0};
   std::atomic<uint64_t> failures_{0};
+  base::Seldom trouble_; // what is kept for later is said so now and then
   std::mutex mutex_;
   std::condition_variable changed_;
   Pending pending_;
