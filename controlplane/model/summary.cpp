@@ -48,6 +48,17 @@ void add_usage(sonde::v1::Usage& sum, const sonde::v1::Usage& usage) {
   }
 }
 
+void raise_losses(sonde::v1::Usage& usage, std::map<std::string, uint64_t> losses) {
+  for (const auto& loss : usage.losses())
+    losses[loss.reason()] = std::max(losses[loss.reason()], loss.count());
+  usage.clear_losses();
+  for (const auto& [reason, count] : losses) {
+    auto* loss = usage.add_losses();
+    loss->set_reason(reason);
+    loss->set_count(count);
+  }
+}
+
 int active_processes(const AssignmentStatus& status) {
   std::set<uint32_t> pids;
   for (const auto& probe : status.probes())

@@ -3,7 +3,10 @@
 
 #include "sonde/v1/session.pb.h"
 
+#include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 
 namespace controlplane::model {
 
@@ -19,6 +22,9 @@ struct StatusCount {
 sonde::v1::SessionSummary roll_up(std::span<const StatusCount> counts);
 // Sums; losses by reason, in alphabetical order.
 void add_usage(sonde::v1::Usage& sum, const sonde::v1::Usage& usage);
+// A host tells of a loss twice: in its status at once, and with its results for good. They count
+// the same thing, so the larger number is the truth.
+void raise_losses(sonde::v1::Usage& usage, std::map<std::string, uint64_t> losses);
 // Processes with at least one probe in state ACTIVE.
 int active_processes(const sonde::v1::AssignmentStatus& status);
 

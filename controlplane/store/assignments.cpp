@@ -33,6 +33,15 @@ AssignmentStatus status_of(const Row& row) {
   return status;
 }
 
+Result<std::map<std::string, std::map<std::string, uint64_t>>>
+losses_by_agent(Transaction& tx, std::string_view session_id) {
+  std::map<std::string, std::map<std::string, uint64_t>> losses;
+  for (const Row row : TRY(tx.exec(
+           "select agent_id, reason, count from session_losses where session_id = $1", session_id)))
+    losses[row.text("agent_id")][row.text("reason")] = static_cast<uint64_t>(row.integer("count"));
+  return losses;
+}
+
 } // namespace
 
 Result<std::vector<std::string>> assign_agents(
@@ -137,12 +146,15 @@ list_session_hosts(Transaction& tx, const sonde::v1::ListSessionHostsRequest& re
       "where a.session_id = $1 and ($2::uuid is null or a.agent_id > $2::uuid) "
       "order by a.agent_id limit $3",
       request.session_id(), after, size + 1));
+  auto losses = TRY(losses_by_agent(tx, request.session_id()));
   sonde::v1::ListSessionHostsResponse response;
   for (int i = 0; i < std::min(rows.size(), size); ++i) {
     auto* host = response.add_hosts();
     host->set_agent_id(rows[i].text("agent_id"));
     host->set_hostname(rows[i].text("hostname"));
     *host->mutable_status() = status_of(rows[i]);
+    if (auto lost = losses.extract(host->agent_id()))
+      model::raise_losses(*host->mutable_status()->mutable_usage(), std::move(lost.mapped()));
   }
   if (rows.size() > size)
     response.set_next_page_token(

@@ -41,25 +41,12 @@ Result<> add_usage(
   return {};
 }
 
-// A host tells of a loss twice: in its status at once, and with its results for good. They count
-// the same thing, so the larger number is the truth.
-void raise_losses(sonde::v1::Usage& usage, std::map<std::string, uint64_t> losses) {
-  for (const auto& loss : usage.losses())
-    losses[loss.reason()] = std::max(losses[loss.reason()], loss.count());
-  usage.clear_losses();
-  for (const auto& [reason, count] : losses) {
-    auto* loss = usage.add_losses();
-    loss->set_reason(reason);
-    loss->set_count(count);
-  }
-}
-
 Result<> add_totals(
     Transaction& tx, std::map<std::string, sonde::v1::SessionSummary>& summaries,
     const std::vector<std::string>& ids) {
   for (const auto& [id, totals] : TRY(find_session_totals(tx, ids))) {
     summaries[id].set_spans(totals.spans);
-    if (!totals.losses.empty()) raise_losses(*summaries[id].mutable_usage(), totals.losses);
+    if (!totals.losses.empty()) model::raise_losses(*summaries[id].mutable_usage(), totals.losses);
   }
   return {};
 }

@@ -501,12 +501,18 @@ TEST_F(Sessions, CountSpansOnceAndLossesByTheLargerOfTwoReports) {
   auto summary = get(id)->summary();
 
   EXPECT_EQ(summary.spans(), 42u);
-  std::map<std::string, uint64_t> losses;
-  for (const auto& loss : summary.usage().losses()) losses[loss.reason()] = loss.count();
-  EXPECT_THAT(
-      losses, testing::UnorderedElementsAre(
-                  testing::Pair("RING_FULL", 5), testing::Pair("HEAD_TRUNCATED", 1),
-                  testing::Pair("SPOOL_FULL", 7)));
+  sonde::v1::ListSessionHostsRequest request;
+  request.set_session_id(id);
+  auto hosts = pool->transaction([&](Transaction& tx) { return list_session_hosts(tx, request); });
+  ASSERT_THAT(hosts, IsOk());
+  for (const auto& usage : {summary.usage(), hosts->hosts(0).status().usage()}) {
+    std::map<std::string, uint64_t> losses;
+    for (const auto& loss : usage.losses()) losses[loss.reason()] = loss.count();
+    EXPECT_THAT(
+        losses, testing::UnorderedElementsAre(
+                    testing::Pair("RING_FULL", 5), testing::Pair("HEAD_TRUNCATED", 1),
+                    testing::Pair("SPOOL_FULL", 7)));
+  }
   EXPECT_EQ(list(1)->sessions(0).summary().spans(), 42u);
 }
 
