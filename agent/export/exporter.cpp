@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -32,6 +33,7 @@ struct Entry {
   std::string session_id;
   grpc::ByteBuffer message; // empty when it lies in the overflow file
   std::optional<OverflowFile::Extent> overflow;
+  bool leaving = false; // for its extent; in memory until it is written
   size_t bytes = 0;
   uint32_t spans = 0;
   std::map<std::string, uint64_t> losses;
@@ -51,7 +53,8 @@ void add(std::map<std::string, uint64_t>& into, const std::string& reason, uint6
 } // namespace
 
 // Everything behind one mutex: the event thread submits, gRPC's threads answer, the timer thread
-// reconnects.
+// reconnects and writes to the disk, without the mutex: a disk may take a fifth of a second for a
+// write, in which the ring of records would run over.
 class Exporter::Spool : public std::enable_shared_from_this<Exporter::Spool> {
  public:
   class Stream;
@@ -71,6 +74,8 @@ class Exporter::Spool : public std::enable_shared_from_this<Exporter::Spool> {
   Clock::time_point next_deadline_locked() const;
   void enqueue_locked(telemetry::SessionBatch batch);
   void store_locked(uint64_t number, Entry entry);
+  void write_overflow(std::unique_lock<std::mutex>& lock);
+  void end_overflow_locked(std::map<uint64_t, Entry>::iterator entry, bool written);
   void make_room_locked(size_t bytes);
   void drop_locked(std::map<uint64_t, Entry>::iterator entry);
   void forget_locked(std::map<uint64_t, Entry>::iterator entry);
@@ -101,6 +106,10 @@ class Exporter::Spool : public std::enable_shared_from_this<Exporter::Spool> {
   uint64_t next_batch_ = 1;
   size_t bytes_ = 0; // of those in memory
   OverflowFile overflow_;
+  std::deque<uint64_t> leaving_; // batch numbers
+  size_t leaving_bytes_ = 0;
+  std::optional<OverflowFile::Extent> written_for_nobody_; // answered while it was written
+  uint64_t being_written_ = 0;                             // batch number
   size_t in_flight_ = 0;
   bool writing_ = false;
   bool broken_ = false;    // the stream takes nothing more
@@ -187,7 +196,8 @@ void Exporter::Spool::set_channel(std::shared_ptr<grpc::Channel> channel) {
 }
 
 void Exporter::Spool::submit(telemetry::SessionBatch batch) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return stopping_ || leaving_bytes_ < kLeavingBytesMax; });
   if (stopping_) return;
   enqueue_locked(std::move(batch));
   pump_locked();
@@ -210,14 +220,48 @@ void Exporter::Spool::enqueue_locked(telemetry::SessionBatch batch) {
 }
 
 void Exporter::Spool::store_locked(uint64_t number, Entry entry) {
-  if (bytes_ + entry.bytes > kSpoolBytesMax) entry.overflow = overflow_.put(entry.message);
+  if (bytes_ + entry.bytes > kSpoolBytesMax) entry.overflow = overflow_.reserve(entry.bytes);
   if (entry.overflow) {
-    entry.message.Clear();
+    entry.leaving = true;
+    leaving_.push_back(number);
+    leaving_bytes_ += entry.bytes;
   } else {
     make_room_locked(entry.bytes);
     bytes_ += entry.bytes;
   }
   entries_.emplace(number, std::move(entry));
+}
+
+void Exporter::Spool::write_overflow(std::unique_lock<std::mutex>& lock) {
+  const uint64_t number = leaving_.front();
+  leaving_.pop_front();
+  const auto entry = entries_.find(number);
+  if (entry == entries_.end()) return changed_.notify_all(); // answered before its turn
+  const auto extent = *entry->second.overflow;
+  const grpc::ByteBuffer message = entry->second.message;
+  being_written_ = number;
+  lock.unlock();
+  const bool written = overflow_.write(extent, message);
+  lock.lock();
+  being_written_ = 0;
+  if (written_for_nobody_)
+    overflow_.release(*std::exchange(written_for_nobody_, std::nullopt));
+  else
+    end_overflow_locked(entries_.find(number), written);
+  changed_.notify_all();
+}
+
+void Exporter::Spool::end_overflow_locked(std::map<uint64_t, Entry>::iterator entry, bool written) {
+  Entry& left = entry->second;
+  leaving_bytes_ -= left.bytes;
+  if (written) {
+    left.message.Clear();
+  } else { // the disk is full: it stays in memory
+    make_room_locked(left.bytes);
+    overflow_.release(*std::exchange(left.overflow, std::nullopt));
+    bytes_ += left.bytes;
+  }
+  left.leaving = false;
 }
 
 // The oldest goes first: what is newest helps whoever looks now. Not what was sent: it may be
@@ -243,10 +287,14 @@ void Exporter::Spool::drop_locked(std::map<uint64_t, Entry>::iterator entry) {
 }
 
 void Exporter::Spool::forget_locked(std::map<uint64_t, Entry>::iterator entry) {
-  if (entry->second.overflow)
-    overflow_.release(*entry->second.overflow);
+  const Entry& forgotten = entry->second;
+  if (forgotten.leaving) leaving_bytes_ -= forgotten.bytes;
+  if (entry->first == being_written_)
+    written_for_nobody_ = forgotten.overflow;
+  else if (forgotten.overflow)
+    overflow_.release(*forgotten.overflow);
   else
-    bytes_ -= entry->second.bytes;
+    bytes_ -= forgotten.bytes;
   entries_.erase(entry);
 }
 
@@ -270,7 +318,7 @@ void Exporter::Spool::pump_locked() {
       entries_.begin(), entries_.end(), [](const auto& entry) { return !entry.second.sent; });
   if (next == entries_.end()) return;
   auto message = next->second.message;
-  if (next->second.overflow) {
+  if (next->second.overflow && !next->second.leaving) {
     auto read = overflow_.get(*next->second.overflow);
     if (!read) return drop_locked(next); // the disk has failed
     message = *std::move(read);
@@ -386,12 +434,13 @@ void Exporter::Spool::run_timer() {
       lock.unlock();
       ended.clear();
       lock.lock();
-      continue;
-    }
-    if (deadline == Clock::time_point::max())
+    } else if (!leaving_.empty()) {
+      write_overflow(lock);
+    } else if (deadline == Clock::time_point::max()) {
       changed_.wait(lock);
-    else
+    } else {
       changed_.wait_until(lock, std::max(deadline, Clock::now() + kTimerStep));
+    }
     if (stopping_) return;
     send_orphan_losses_locked();
     close_when_idle_locked();
@@ -401,7 +450,8 @@ void Exporter::Spool::run_timer() {
 
 bool Exporter::Spool::drain(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, timeout, [this] { return entries_.empty(); });
+  return changed_.wait_for(
+      lock, timeout, [this] { return entries_.empty() && being_written_ == 0; });
 }
 
 ExporterStats Exporter::Spool::stats() const {

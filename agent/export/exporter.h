@@ -43,7 +43,8 @@ class Exporter {
   // went to another replica. Null while there is none: batches wait in the spool.
   void set_channel(std::shared_ptr<grpc::Channel> channel);
 
-  // Takes the batch into the spool and sends it as soon as the stream allows. Never blocks.
+  // Takes the batch into the spool and sends it as soon as the stream allows. Waits only for a disk
+  // that is slower than the spans, and only when kLeavingBytesMax wait for it already.
   void submit(telemetry::SessionBatch batch);
 
   // Waits until everything was answered; false when that took longer than `timeout`.

@@ -7,10 +7,14 @@
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <functional>
 #include <mutex>
+#include <thread>
 
 namespace agent::exporter {
 namespace {
@@ -262,6 +266,46 @@ TEST(Exporter, WhatDoesNotFitInMemoryWaitsInAFileAndArrivesInOrder) {
   EXPECT_EQ(exporter.stats().spans_accepted, batches);
   EXPECT_EQ(exporter.stats().spool_bytes, 0u);
   EXPECT_TRUE(exporter.stats().lost.empty());
+}
+
+// RLIMIT_FSIZE is a disk that is full after so many bytes.
+class FullDisk {
+ public:
+  explicit FullDisk(size_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*signal_)(int);
+};
+
+TEST(Exporter, WhatAFullDiskDoesNotTakeStaysInMemoryAndTheOldestIsCounted) {
+  const size_t batch_bytes = 1'000'000;
+  const size_t in_memory = kSpoolBytesMax / batch_bytes;
+  const size_t in_file = 2;
+  const size_t too_many = 4;
+  const FullDisk disk(in_file * batch_bytes + batch_bytes / 2);
+  Exporter exporter(testing::TempDir());
+  for (size_t i = 0; i < in_memory + in_file + too_many; ++i)
+    exporter.submit(batch_of("s1", 1, batch_bytes));
+
+  const auto lost = [&] { return exporter.stats().lost["SPOOL_FULL"]; };
+  for (int wait = 0; wait < 500 && lost() < too_many; ++wait)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(lost(), too_many);
+  Server server(accept);
+  exporter.set_channel(server.channel());
+
+  ASSERT_TRUE(exporter.drain(std::chrono::seconds(20)));
+  EXPECT_EQ(exporter.stats().spans_accepted, in_memory + in_file);
+  EXPECT_EQ(lost(), too_many);
 }
 
 TEST(Exporter, ABrokenControlPlaneIsNotHammered) {

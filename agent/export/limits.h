@@ -12,6 +12,8 @@ namespace agent::exporter {
 constexpr size_t kSpoolBytesMax = 6 * 1024 * 1024;
 // Some 400,000 spans: a control plane that is away or slow for half a minute at full speed.
 constexpr uint64_t kOverflowBytesMax = 256 * 1024 * 1024;
+// Batches on their way to the file; beyond, whoever submits waits for the disk.
+constexpr size_t kLeavingBytesMax = 2 * 1024 * 1024;
 // Sent and unanswered: enough for the longest commit of the control plane, so that the stream never
 // waits.
 constexpr size_t kInFlightBatchesMax = 64;

@@ -50,20 +50,23 @@ bool OverflowFile::open() {
   return false;
 }
 
-std::optional<OverflowFile::Extent> OverflowFile::put(const grpc::ByteBuffer& message) {
-  const size_t bytes = message.Length();
+std::optional<OverflowFile::Extent> OverflowFile::reserve(size_t bytes) {
   if (end_ + bytes > kOverflowBytesMax || !open()) return std::nullopt;
-  std::vector<grpc::Slice> slices;
-  if (!message.Dump(&slices).ok()) return std::nullopt;
-  uint64_t offset = end_;
-  for (const auto& slice : slices) {
-    if (!write_all(file_.get(), slice.begin(), slice.size(), offset)) return std::nullopt;
-    offset += slice.size();
-  }
   const Extent extent{end_, bytes};
-  end_ = offset;
+  end_ += bytes;
   used_ += bytes;
   return extent;
+}
+
+bool OverflowFile::write(const Extent& extent, const grpc::ByteBuffer& message) const {
+  std::vector<grpc::Slice> slices;
+  if (!message.Dump(&slices).ok()) return false;
+  uint64_t offset = extent.offset;
+  for (const auto& slice : slices) {
+    if (!write_all(file_.get(), slice.begin(), slice.size(), offset)) return false;
+    offset += slice.size();
+  }
+  return true;
 }
 
 std::optional<grpc::ByteBuffer> OverflowFile::get(const Extent& extent) const {

@@ -13,7 +13,7 @@
 
 namespace agent::exporter {
 
-// One thread at a time.
+// One thread at a time, but for write(): that one runs beside the others.
 class OverflowFile {
  public:
   struct Extent {
@@ -25,7 +25,9 @@ class OverflowFile {
   explicit OverflowFile(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   // Nothing when the file is full (limits.h) or the folder takes no file.
-  std::optional<Extent> put(const grpc::ByteBuffer& message);
+  std::optional<Extent> reserve(size_t bytes);
+  // False when the disk takes nothing more. The extent is not released meanwhile.
+  bool write(const Extent& extent, const grpc::ByteBuffer& message) const;
   // Nothing when the disk has failed.
   std::optional<grpc::ByteBuffer> get(const Extent& extent) const;
   // The extent is not needed any more. With the last one the file gives its space back.
