@@ -85,7 +85,6 @@ void AgentSession::received(std::string_view bytes) {
 
 void AgentSession::greet(sonde::v1::Hello hello) {
   if (auto checked = check_hello(hello); !checked) return refuse(checked.error());
-  Reports reports;
   {
     std::lock_guard lock(mutex_);
     if (hello_) {
@@ -97,31 +96,29 @@ void AgentSession::greet(sonde::v1::Hello hello) {
     hello.clear_held();
     hello_ = std::move(hello);
     leases_due_ = true; // what it holds already has been running down
-    pump_locked(reports);
+    pump_locked();
   }
   listener_.greeted(shared_from_this());
-  report(std::move(reports));
+  report();
 }
 
 void AgentSession::acknowledge(const sonde::v1::Ack& ack) {
   if (ack.assignments_size() > kAckAssignmentsMax)
     return refuse(malformed("an Ack names too many assignments"));
-  Reports reports;
   {
     std::lock_guard lock(mutex_);
     if (ack.nonce() > last_nonce_)
       return end_locked(malformed("an Ack answers a delta that was never sent"));
     for (const sonde::v1::AssignmentAck& assignment : ack.assignments())
-      acknowledge_locked(ack.nonce(), assignment, reports);
-    pump_locked(reports);
+      acknowledge_locked(ack.nonce(), assignment);
+    pump_locked();
   }
-  report(std::move(reports));
+  report();
 }
 
 // An agent speaks for what it was given, in the version it was given last; what it says of an older
 // one must not take the status back.
-void AgentSession::acknowledge_locked(
-    uint64_t nonce, const sonde::v1::AssignmentAck& ack, Reports& reports) {
+void AgentSession::acknowledge_locked(uint64_t nonce, const sonde::v1::AssignmentAck& ack) {
   ++counters_.acks;
   AssignmentStatus::State state = ack.status().state();
   auto found = slots_.find({ack.key().type(), ack.key().name()});
@@ -149,48 +146,45 @@ void AgentSession::acknowledge_locked(
     cut_text(kDetailBytesMax, status.mutable_detail());
     cut(kProbeStatusesMax, status.mutable_probes());
     if (gone && slot.removing) status.set_state(AssignmentStatus::REMOVED);
-    reports.push_back({ack.key().name(), std::move(status)});
+    reports_.push_back({ack.key().name(), std::move(status)});
   }
   if (gone && slot.removing) slots_.erase(found);
 }
 
 void AgentSession::set_desired(std::shared_ptr<const DesiredState> desired) {
-  Reports reports;
   {
     std::lock_guard lock(mutex_);
     desired_ = std::move(desired);
-    pump_locked(reports);
+    pump_locked();
   }
-  report(std::move(reports));
+  report();
 }
 
 void AgentSession::refresh_leases() {
-  Reports reports;
   {
     std::lock_guard lock(mutex_);
     leases_due_ = true;
     for (auto& [key, slot] : slots_) slot.expired = false;
-    pump_locked(reports);
+    pump_locked();
   }
-  report(std::move(reports));
+  report();
 }
 
 void AgentSession::send_away(base::Nanoseconds retry_after) {
-  Reports reports;
   std::lock_guard lock(mutex_);
   retry_after_ = retry_after;
-  pump_locked(reports); // has none: it is the last message
+  pump_locked(); // reports nothing: it is the last message
 }
 
-void AgentSession::pump_locked(Reports& reports) {
+void AgentSession::pump_locked() {
   if (!stream_ || ending_ || writing_ || sent_away_) return;
   if (retry_after_) return write_go_away_locked();
   if (!hello_ || !desired_) return;
-  if (write_delta_locked(reports)) return;
+  if (write_delta_locked()) return;
   if (leases_due_) write_leases_locked();
 }
 
-bool AgentSession::write_delta_locked(Reports& reports) {
+bool AgentSession::write_delta_locked() {
   sonde::v1::Delta delta;
   std::vector<std::shared_ptr<const std::string>> fields;
   base::Nanoseconds now = clock_.boot_time();
@@ -205,7 +199,7 @@ bool AgentSession::write_delta_locked(Reports& reports) {
     fields.push_back(assignment.field);
     if (key.type != AssignmentKey::SESSION) continue;
     add_lease_locked(assignment, delta.add_leases());
-    reports.push_back({key.name, status_of(AssignmentStatus::SENT)});
+    reports_.push_back({key.name, status_of(AssignmentStatus::SENT)});
   }
   // What the agent let go by itself is not there to be removed.
   std::erase_if(slots_, [&](const auto& entry) {
@@ -221,7 +215,7 @@ bool AgentSession::write_delta_locked(Reports& reports) {
     removed->set_type(key.type);
     removed->set_name(key.name);
     if (key.type == AssignmentKey::SESSION)
-      reports.push_back({key.name, status_of(AssignmentStatus::REMOVING)});
+      reports_.push_back({key.name, status_of(AssignmentStatus::REMOVING)});
   }
   if (fields.empty() && delta.removed_size() == 0) return false;
   delta.set_nonce(++last_nonce_);
@@ -268,17 +262,15 @@ void AgentSession::write_locked(EncodedMessage message) {
 }
 
 void AgentSession::written(bool ok) {
-  Reports reports;
   {
     std::lock_guard lock(mutex_);
     writing_ = false;
-    if (ok) pump_locked(reports);
+    if (ok) pump_locked();
   }
-  report(std::move(reports));
+  report();
 }
 
 void AgentSession::check_time() {
-  Reports reports;
   {
     std::lock_guard lock(mutex_);
     if (!stream_ || ending_) return;
@@ -296,10 +288,10 @@ void AgentSession::check_time() {
       if (slot.state != AssignmentStatus::SENT || now - slot.sent_at <= kStaleAfter) continue;
       slot.state = AssignmentStatus::STALE;
       if (key.type == AssignmentKey::SESSION)
-        reports.push_back({key.name, status_of(AssignmentStatus::STALE)});
+        reports_.push_back({key.name, status_of(AssignmentStatus::STALE)});
     }
   }
-  report(std::move(reports));
+  report();
 }
 
 void AgentSession::end(const Error& why) {
@@ -327,9 +319,20 @@ void AgentSession::closed() {
   listener_.ended(*this);
 }
 
-void AgentSession::report(Reports reports) {
-  for (Report& each : reports)
-    listener_.status_changed(*this, each.session_id, std::move(each.status));
+// One thread at a time, in the order in which it happened: an answer may come on another thread
+// before this one has told that the question was sent.
+void AgentSession::report() {
+  std::unique_lock lock(mutex_);
+  if (reporting_) return; // that thread takes these along
+  reporting_ = true;
+  while (!reports_.empty()) {
+    std::vector<Report> reports = std::exchange(reports_, {});
+    lock.unlock();
+    for (Report& each : reports)
+      listener_.status_changed(*this, each.session_id, std::move(each.status));
+    lock.lock();
+  }
+  reporting_ = false;
 }
 
 std::optional<sonde::v1::Hello> AgentSession::hello() const {

@@ -28,8 +28,8 @@ struct Counters {
 
 class AgentSession;
 
-// What a session reports. Called on the stream's threads, without the session's lock; must not
-// block.
+// What a session reports, statuses in the order in which they happened. Called on the threads that
+// call the session, without its lock; must not block.
 class SessionListener {
  public:
   virtual ~SessionListener() = default;
@@ -103,20 +103,19 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
     std::string session_id;
     sonde::v1::AssignmentStatus status;
   };
-  using Reports = std::vector<Report>;
 
   void greet(sonde::v1::Hello hello);
   void acknowledge(const sonde::v1::Ack& ack);
-  void acknowledge_locked(uint64_t nonce, const sonde::v1::AssignmentAck& ack, Reports& reports);
-  void pump_locked(Reports& reports);
-  bool write_delta_locked(Reports& reports);
+  void acknowledge_locked(uint64_t nonce, const sonde::v1::AssignmentAck& ack);
+  void pump_locked();
+  bool write_delta_locked();
   void write_leases_locked();
   void write_go_away_locked();
   void write_locked(EncodedMessage message);
   void add_lease_locked(const EncodedAssignment& assignment, sonde::v1::SessionLease* lease) const;
   void end_locked(const base::Error& why);
   void refuse(const base::Error& why);
-  void report(Reports reports);
+  void report();
 
   const std::string agent_id_;
   const std::string connection_id_;
@@ -140,6 +139,8 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
   base::Nanoseconds opened_{};
   base::Nanoseconds heard_{};
   std::optional<sonde::v1::AgentHealth> health_;
+  std::vector<Report> reports_; // not told yet
+  bool reporting_ = false;      // a thread is telling them
 };
 
 } // namespace controlplane::push

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 namespace controlplane::push {
 namespace {
 
@@ -34,6 +36,18 @@ TEST_F(Session, SaysNothingBeforeHelloAndDesiredState) {
   ASSERT_EQ(agent.sent.size(), 1u);
   EXPECT_EQ(agent.sent[0].delta().assignments(0).key().name(), "s1");
   EXPECT_EQ(agent.sent[0].delta().leases(0).duration().seconds(), 30);
+}
+
+TEST_F(Session, TellsAnAnswerAfterItsQuestionAlsoWhenItOvertakes) {
+  agent.say_hello();
+  listener.before_next = [&] {
+    std::jthread([&] { agent.ack(1, "s1", "v1", AssignmentStatus::ACTIVE); }).join();
+  };
+
+  set_desired({{"s1", "v1"}});
+
+  EXPECT_THAT(
+      listener.history("s1"), ElementsAre(AssignmentStatus::SENT, AssignmentStatus::ACTIVE));
 }
 
 TEST_F(Session, KeepsOneUnsentDeltaAndTheNewestReplacesIt) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -38,6 +39,7 @@ class RecordingListener final : public SessionListener {
   void status_changed(
       const AgentSession& session, const std::string& session_id,
       sonde::v1::AssignmentStatus status) override {
+    if (auto act = std::exchange(before_next, nullptr)) act();
     std::lock_guard lock(mutex_);
     last_detail = status.detail();
     histories_[session_id].push_back(status.state());
@@ -55,6 +57,7 @@ class RecordingListener final : public SessionListener {
     return newest_[{agent_id, session_id}];
   }
   std::string last_detail;
+  std::function<void()> before_next; // happens while the next status is on its way
 
  private:
   std::mutex mutex_;
