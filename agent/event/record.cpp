@@ -23,6 +23,12 @@ uint64_t unread_at(const record_header& header, const message& message) {
   return (header.flags & MESSAGE_NOT_RESIDENT) != 0 ? message.message_at : 0;
 }
 
+bool is_type_unread(const record_header& header) { return (header.flags & TYPE_NOT_RESIDENT) != 0; }
+
+std::optional<unread_error> unread_of(const record_header& header, const unread_error& unread) {
+  return is_type_unread(header) ? std::optional(unread) : std::nullopt;
+}
+
 bool is_consistent(const socket_address& address) {
   return address.family_bytes == 0 || address.family_bytes == 4 || address.family_bytes == 16;
 }
@@ -74,6 +80,8 @@ std::optional<Record> decode_panic(Bytes bytes) {
       .goid = raw->goid,
       .message = view(bytes, offsetof(panic_record, message.text), raw->message.bytes),
       .message_at = unread_at(raw->header, raw->message),
+      .unread_type = is_type_unread(raw->header) ? raw->value_type : 0,
+      .unread_value = raw->message.message_at,
   };
 }
 
@@ -87,6 +95,7 @@ std::optional<Record> decode_call_error(Bytes bytes) {
       .timed_out = raw->timed_out != 0,
       .message = view(bytes, offsetof(call_error_record, message.text), raw->message.bytes),
       .message_at = unread_at(raw->header, raw->message),
+      .unread = unread_of(raw->header, raw->unread),
   };
 }
 
@@ -116,6 +125,7 @@ std::optional<Record> decode_dial_error(Bytes bytes) {
       .query = view(bytes, offsetof(dial_error_record, query), raw->query_bytes),
       .message = view(bytes, offsetof(dial_error_record, message.text), raw->message.bytes),
       .message_at = unread_at(raw->header, raw->message),
+      .unread = unread_of(raw->header, raw->unread),
   };
 }
 

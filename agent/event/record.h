@@ -46,6 +46,8 @@ struct Panic {
   uint64_t goid = 0;
   std::string_view message; // empty: not known
   uint64_t message_at = 0; // where its string header lies when the kernel could not read it, else 0
+  uint64_t unread_type = 0; // when that of the value at `unread_value` could not be read, else 0
+  uint64_t unread_value = 0;
 };
 
 struct CallError {
@@ -55,6 +57,8 @@ struct CallError {
   bool timed_out = false;
   std::string_view message;
   uint64_t message_at = 0;
+  std::optional<unread_error> unread =
+      std::nullopt; // what the error is, is still to be read (unread.h)
 };
 
 // A call that failed before it had a connection.
@@ -75,6 +79,7 @@ struct DialError {
   std::string_view query;
   std::string_view message;
   uint64_t message_at = 0;
+  std::optional<unread_error> unread = std::nullopt;
 };
 
 using Record = std::variant<Chunk, SocketState, Panic, CallError, DialError>;

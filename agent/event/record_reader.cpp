@@ -2,6 +2,7 @@
 
 #include "agent/event/limits.h"
 #include "agent/event/record.h"
+#include "agent/event/unread.h"
 
 #include <bpf/libbpf.h>
 #include <sys/epoll.h>
@@ -32,19 +33,6 @@ bool read_memory(uint32_t pid, uint64_t address, void* out, size_t bytes) {
          static_cast<ssize_t>(bytes);
 }
 
-// A constant that was not in memory yet when the kernel looked; it still is where it was. Empty
-// when the process is gone.
-std::string read_message(uint32_t pid, uint64_t header_at) {
-  struct {
-    uint64_t address;
-    uint64_t length;
-  } header{};
-  if (!read_memory(pid, header_at, &header, sizeof(header))) return {};
-  std::string message(std::min<uint64_t>(header.length, MESSAGE_BYTES_MAX), '\0');
-  if (!read_memory(pid, header.address, message.data(), message.size())) return {};
-  return message;
-}
-
 } // namespace
 
 void RecordReader::FreeRing::operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
@@ -73,13 +61,17 @@ int RecordReader::on_record(void* self, void* data, size_t bytes) {
 }
 
 void RecordReader::take(Record& record) {
-  std::string message;
+  std::string text;
   std::visit(
-      [&message](auto& any) {
+      [&text](auto& any) {
         if constexpr (requires { any.message_at; }) {
-          if (any.message_at == 0) return;
-          message = read_message(any.tgid, any.message_at);
-          any.message = message;
+          const uint32_t pid = any.tgid;
+          read_unread(
+              any,
+              [pid](uint64_t address, void* out, size_t bytes) {
+                return read_memory(pid, address, out, bytes);
+              },
+              text);
         }
       },
       record);

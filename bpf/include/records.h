@@ -7,6 +7,7 @@
  * what lay there before. */
 #pragma once
 
+#include "bpf/include/config.h"
 #include "bpf/include/limits.h"
 #include "bpf/include/types.h"
 
@@ -105,10 +106,14 @@ struct socket_state_record {
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct socket_state_record) == 48, "it crosses the kernel boundary");
 
+/* Of panic_record, call_error_record and dial_error_record. The kernel reads only what is in memory, and constants that the
+ * process has not touched yet are not; user space reads them later. */
 enum message_flags {
-	/* Of panic_record, call_error_record and dial_error_record: the page with the message was not resident (a constant that nobody has
-	 * read yet). A Go string header lies at `message_at` in the process, for user space to read. */
+	/* The message is missing: its Go string header lies at `message_at` in the process. */
 	MESSAGE_NOT_RESIDENT = 1 << 0,
+	/* The value's type could not be told, or whether its values are strings: nothing that follows from it is known. Of a
+	 * panic, `value_type` is the type and `message_at` the value; of an error, `unread` is filled in. */
+	TYPE_NOT_RESIDENT = 1 << 1,
 };
 
 struct message {
@@ -118,6 +123,16 @@ struct message {
 	char text[MESSAGE_BYTES_MAX];
 };
 KERNEL_BOUNDARY_ASSERT(sizeof(struct message) == 144, "message crosses the kernel boundary");
+
+/* An error of which something could not be read, and what its types mean in this process: as in its process_config. */
+struct unread_error {
+	__u64 itab; /* of the interface value that holds it */
+	__u64 data;
+	struct go_http_dial_layout dial; /* all zero when what the error wraps says nothing */
+	__u64 message_types[MESSAGE_TYPES_MAX];
+	__u64 timeout_types[TIMEOUT_TYPES_MAX];
+};
+KERNEL_BOUNDARY_ASSERT(sizeof(struct unread_error) == 200, "unread_error crosses the kernel boundary");
 
 struct panic_record {
 	struct record_header header; /* socket_id is 0 */
@@ -135,8 +150,9 @@ struct call_error_record {
 	__u8 reserved[3];
 	__u64 error_type; /* address of the type descriptor, 0: unknown */
 	struct message message;
+	struct unread_error unread; /* with TYPE_NOT_RESIDENT, else undefined */
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 192, "it crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct call_error_record) == 392, "it crosses the kernel boundary");
 
 enum dial_cause {
 	DIAL_OTHER = 0,   /* `message` when it is known */
@@ -162,9 +178,10 @@ struct dial_error_record {
 	__u16 query_bytes; /* of URL.RawQuery */
 	__u16 reserved;
 	struct message message;
+	struct unread_error unread; /* with TYPE_NOT_RESIDENT, else undefined */
 	char method[DIAL_METHOD_BYTES_MAX];
 	char host[DIAL_HOST_BYTES_MAX];
 	char path[DIAL_PATH_BYTES_MAX];
 	char query[DIAL_QUERY_BYTES_MAX];
 };
-KERNEL_BOUNDARY_ASSERT(sizeof(struct dial_error_record) == 2560, "it crosses the kernel boundary");
+KERNEL_BOUNDARY_ASSERT(sizeof(struct dial_error_record) == 2760, "it crosses the kernel boundary");

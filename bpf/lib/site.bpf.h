@@ -60,13 +60,6 @@ enum {
 	GO_KIND_STRING = 24,
 };
 
-static __always_inline bool is_string_type(__u64 type)
-{
-	__u8 kind = 0;
-	return type && !bpf_probe_read_user(&kind, sizeof(kind), (void *)(type + GO_TYPE_KIND_AT)) &&
-	       (kind & GO_TYPE_KIND_MASK) == GO_KIND_STRING;
-}
-
 /* The string whose header lies at an address. Returns flags for the record's header. */
 static __always_inline __u16 read_message_at(__u64 header_at, struct message *message)
 {
@@ -84,15 +77,40 @@ static __always_inline __u16 read_message_at(__u64 header_at, struct message *me
 	return 0;
 }
 
-/* The string that a value of one of the message types begins with. Returns flags for the record's header. */
+/* The string that a value begins with whose type is one of the message types, or a string. Returns flags for the record's
+ * header. */
 static __always_inline __u16
 read_message(const struct process_config *config, __u64 type, __u64 data, struct message *message)
 {
-	bool known = is_string_type(type);
+	bool known = false;
+	__u8 kind = 0;
 
 	message->message_at = data;
 	message->bytes = message->length = 0;
+	if (!type)
+		return 0;
 	for (int i = 0; i < MESSAGE_TYPES_MAX; i++)
-		known |= type && type == config->message_types[i];
+		known |= type == config->message_types[i];
+	if (!known && bpf_probe_read_user(&kind, sizeof(kind), (void *)(type + GO_TYPE_KIND_AT)))
+		return TYPE_NOT_RESIDENT;
+	known |= (kind & GO_TYPE_KIND_MASK) == GO_KIND_STRING;
 	return known ? read_message_at(data, message) : 0;
+}
+
+/* The message of an error whose type is `type` as far as that could be read. */
+static __always_inline __u16 read_error_message(
+	const struct process_config *config, const struct go_interface *error, __u64 type, struct message *message)
+{
+	__u16 flags = read_message(config, type, error->data, message);
+	return error->table && !type ? TYPE_NOT_RESIDENT : flags;
+}
+
+static __always_inline void leave_unread(
+	const struct process_config *config, const struct go_interface *error, struct unread_error *unread)
+{
+	unread->itab = error->table;
+	unread->data = error->data;
+	__builtin_memset(&unread->dial, 0, sizeof(unread->dial));
+	__builtin_memcpy(unread->message_types, config->message_types, sizeof(unread->message_types));
+	__builtin_memcpy(unread->timeout_types, config->timeout_types, sizeof(unread->timeout_types));
 }

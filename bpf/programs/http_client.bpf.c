@@ -107,7 +107,9 @@ static __always_inline void record_call_error(struct traced_process *process, st
 	record->error_type = type_of(&error);
 	record->timed_out = is_timeout_type(process->config, record->error_type);
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
-	record->header.flags = read_message(process->config, record->error_type, error.data, &record->message);
+	record->header.flags = read_error_message(process->config, &error, record->error_type, &record->message);
+	if (record->header.flags & TYPE_NOT_RESIDENT)
+		leave_unread(process->config, &error, &record->unread);
 	bpf_ringbuf_submit(record, wakeup_flags(process->now_ns));
 }
 

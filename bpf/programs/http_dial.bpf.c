@@ -125,7 +125,11 @@ static __always_inline void read_cause(
 		record->header.flags = read_message_at(error.data + layout->dns_error_err, &record->message);
 		return;
 	}
-	record->header.flags = read_message(config, type, error.data, &record->message);
+	record->header.flags = read_error_message(config, &error, type, &record->message);
+	if (record->header.flags & TYPE_NOT_RESIDENT) {
+		leave_unread(config, &error, &record->unread);
+		record->unread.dial = *layout;
+	}
 	if (type && type == layout->errno_type && !bpf_probe_read_user(&number, sizeof(number), (void *)error.data)) {
 		record->cause = DIAL_ERRNO;
 		record->error = number;

@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 type callResult struct {
@@ -38,6 +42,24 @@ func call(ctx context.Context, method, url string, body []byte) callResult {
 		result.Error = err.Error()
 	}
 	return result
+}
+
+// absent returns the same error with an itab of its own, in a page that the process has and has not touched since: shared
+// memory keeps what it held when it is dropped.
+func absent(err error) error {
+	const itabBytes = 32 // of one method
+	page, failed := syscall.Mmap(-1, 0, os.Getpagesize(), syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_SHARED|syscall.MAP_ANON)
+	if failed != nil {
+		panic(failed)
+	}
+	value := (*struct{ itab, data unsafe.Pointer })(unsafe.Pointer(&err))
+	copy(page, (*[itabBytes]byte)(value.itab)[:])
+	if failed := syscall.Madvise(page, syscall.MADV_DONTNEED); failed != nil {
+		panic(failed)
+	}
+	value.itab = unsafe.Pointer(&page[0])
+	return err
 }
 
 // Client calls. ?url= says where to, ?method= how, ?bytes= with a body of how many, ?ms= with which timeout.
@@ -74,6 +96,31 @@ func registerCalls(mux *http.ServeMux) {
 			result.Status = response.StatusCode
 		}
 		writeJSON(w, result)
+	})
+	// Through a dialer that fails at once with ?error=, whose type lies in a page that is not in memory.
+	mux.HandleFunc("/call-absent-error", func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		switch r.URL.Query().Get("error") {
+		case "timeout":
+			err = absent(context.DeadlineExceeded)
+		case "canceled":
+			err = absent(context.Canceled)
+		case "text":
+			err = absent(errors.New("the dialer does not like it"))
+		case "refused":
+			system := &os.SyscallError{Syscall: "connect", Err: absent(syscall.ECONNREFUSED)}
+			err = &net.OpError{Op: "dial", Net: "tcp", Err: system}
+		case "wrapped":
+			err = absent(&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
+		case "name":
+			err = absent(&net.DNSError{Err: "no such host", Name: "shop"})
+		}
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, err
+		}}
+		request, _ := http.NewRequestWithContext(r.Context(), http.MethodGet, r.URL.Query().Get("url"), nil)
+		_, failed := transport.RoundTrip(request)
+		writeJSON(w, callResult{Error: failed.Error(), Goid: goid()})
 	})
 	// On a goroutine that the handler started.
 	mux.HandleFunc("/call-child", func(w http.ResponseWriter, r *http.Request) {
