@@ -158,6 +158,8 @@ void HttpConnection::finish_front() {
   // A panic that was recovered, and answered: the status says so, the message why.
   if (open.panicked && open.value.outcome == Outcome::kComplete && open.value.status >= 500)
     open.value.error = open.panic_message;
+  if (request_.owner == open.serial && request_.state == Direction::State::kBody)
+    open.value.request_body_exact = false; // the rest never came, or was never read
   host_.finish(open.value);
   if (open.answered && !open.complete && answer_.state != Direction::State::kTunnel) {
     answer_.state = Direction::State::kHead;

@@ -60,7 +60,8 @@ struct HttpExchange {
   std::string user_agent;
   int status = 0; // 0: no answer
   // Bytes behind the head, without chunk framing as long as all of it was seen (then exact is
-  // true), else with it.
+  // true), else with it. The size of a request body that did not come to its end is not exact
+  // either.
   uint64_t request_body_bytes = 0;
   uint64_t response_body_bytes = 0;
   bool request_body_exact = true;

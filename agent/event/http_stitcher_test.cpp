@@ -249,6 +249,42 @@ TEST_F(StitcherTest, FollowsChunksWithExtensionsAndTrailers) {
   EXPECT_TRUE(only().response_body_exact);
 }
 
+TEST_F(StitcherTest, KnowsTheSizeOfAChunkedRequestWhoseChunkEndsWereSeen) {
+  auto connection = socket();
+  connection.receive(post("/chunk", "Transfer-Encoding: chunked\r\n") + "186a0\r\n", CHUNK_START);
+  for (int i = 0; i < 10; ++i) connection.receive(std::string(10000, 'x'), 0, 64);
+  connection.receive("\r\n0\r\n\r\n");
+  connection.send(answer(200, "ok"));
+
+  EXPECT_EQ(only().request_body_bytes, 100'000U);
+  EXPECT_TRUE(only().request_body_exact);
+}
+
+TEST_F(StitcherTest, DoesNotClaimASizeWhereChunkEndsWereNotSeen) {
+  auto connection = socket();
+  connection.receive(post("/chunks", "Transfer-Encoding: chunked\r\n"), CHUNK_START);
+  const std::string chunk = "3e8\r\n" + std::string(1000, 'x') + "\r\n";
+  connection.receive(chunk + chunk + chunk + "0\r\n\r\n", 0, 64);
+  connection.send(answer(200, "ok"));
+  settle();
+
+  EXPECT_EQ(only().status, 200);
+  EXPECT_FALSE(only().request_body_exact);
+}
+
+TEST_F(StitcherTest, DoesNotClaimTheSizeOfARequestThatWasNotReadToItsEnd) {
+  for (const char* framing : {"Transfer-Encoding: chunked\r\n", "Content-Length: 1000\r\n"}) {
+    exchanges.clear();
+    auto connection = socket(framing[0]);
+    connection.receive(post("/refused", framing) + "8\r\n01234567\r\n", CHUNK_START);
+    connection.send(answer(413, "too much"));
+    settle();
+
+    EXPECT_EQ(only().status, 413);
+    EXPECT_FALSE(only().request_body_exact);
+  }
+}
+
 TEST_F(StitcherTest, BelievesTheEndOfUnseenChunksOnlyAfterSilence) {
   auto connection = socket();
   connection.receive(get("/stream"), CHUNK_START);
