@@ -203,6 +203,16 @@ TEST_P(HttpServerTest, FollowsChunkedBodies) {
   EXPECT_EQ(all[1].response_body_bytes, 50U);
 }
 
+TEST_P(HttpServerTest, KnowsTheSizeOfALongChunk) {
+  RawClient client(captured->port());
+  client.send("POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nc350\r\n");
+  client.ask(std::string(50'000, 'x') + "\r\n0\r\n\r\n");
+
+  const auto exchange = only_exchange();
+  EXPECT_EQ(exchange.request_body_bytes, 50'000U);
+  EXPECT_TRUE(exchange.request_body_exact);
+}
+
 TEST_P(HttpServerTest, FindsTheEndOfLongChunkedAnswers) {
   RawClient client(captured->port());
   client.send(get("/chunked?n=40&bytes=5000&ms=0"));
