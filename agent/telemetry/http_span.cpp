@@ -168,6 +168,19 @@ void write_peer(const HttpExchange& exchange, Attributes& attributes) {
   if (exchange.side == Side::kServer) attributes.known("client.address", peer.view());
 }
 
+bool is_https(std::string_view scheme) {
+  constexpr std::string_view kHttps = "https";
+  return std::equal(scheme.begin(), scheme.end(), kHttps.begin(), kHttps.end(), [](char a, char b) {
+    return (a | 0x20) == b;
+  });
+}
+
+// Of the resource. A target in absolute form is stronger than the connection, and than the Host
+// header: both may be a proxy's.
+std::string_view scheme_of(const Target& target) {
+  return is_https(target.scheme) ? "https" : "http";
+}
+
 // From the target or the Host header; what neither names is known from the socket.
 void write_server_address(
     const HttpExchange& exchange, const Target& target, Attributes& attributes) {
@@ -183,7 +196,7 @@ void write_server_address(
   else if (named.host.empty() && server.port != 0)
     attributes.number("server.port", server.port);
   else if (exchange.side == Side::kClient)
-    attributes.number("server.port", 80);
+    attributes.number("server.port", is_https(target.scheme) ? 443 : 80);
 }
 
 void write_identity(const HttpExchange& exchange, Cursor& out) {
@@ -208,6 +221,7 @@ Target split_target(std::string_view method, std::string_view target) {
   if (!target.starts_with('/')) {
     const size_t scheme = target.find("://");
     if (scheme < 16) { // npos is greater
+      result.scheme = target.substr(0, scheme);
       target.remove_prefix(scheme + 3);
       const size_t end = std::min(target.find_first_of("/?"), target.size());
       result.authority = target.substr(0, end);
@@ -285,17 +299,20 @@ std::string_view HttpSpanEncoder::encode(const HttpExchange& exchange, int64_t w
   if (other_method) attributes.text("http.request.method_original", exchange.method);
   if (!target.query.empty()) redact_query(target.query, kAttributeBytesMax, query_);
   if (server) {
-    attributes.known("url.scheme", "http");
-    attributes.text("url.path", target.path);
+    attributes.known("url.scheme", scheme_of(target));
+    if (target.path.empty())
+      attributes.known("url.path", ""); // of CONNECT; the attribute is required
+    else
+      attributes.text("url.path", target.path);
     if (!target.query.empty()) attributes.text("url.query", query_);
   } else {
     const std::string_view authority =
         target.authority.empty() ? std::string_view(exchange.host) : target.authority;
     const size_t userinfo = authority.rfind('@');
-    url_.assign("http://");
+    url_.assign(scheme_of(target)).append("://");
     if (userinfo != std::string_view::npos) url_.append("REDACTED:REDACTED@");
     url_.append(userinfo == std::string_view::npos ? authority : authority.substr(userinfo + 1));
-    url_.append(target.path);
+    if (target.path != "*") url_.append(target.path); // that is the server, not a path
     if (!target.query.empty()) url_.append(1, '?').append(query_);
     attributes.text("url.full", url_);
     if (exchange.resend_count != 0)

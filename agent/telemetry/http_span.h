@@ -32,6 +32,7 @@ class HttpSpanEncoder {
 
 // A request target, split. The path of "*" is "*", of CONNECT it is empty.
 struct Target {
+  std::string_view scheme; // of the absolute form, which proxies are asked in; else empty
   std::string_view path;
   std::string_view query;     // without '?'
   std::string_view authority; // only of the absolute form and CONNECT

@@ -269,6 +269,63 @@ TEST(HttpSpan, HostileTextsStayBoundedAndReadable) {
   EXPECT_LT(server.ByteSizeLong() + client.ByteSizeLong(), 100'000u);
 }
 
+TEST(HttpSpan, BehindAProxyTheTargetNamesTheServer) {
+  HttpExchange exchange = client_exchange();
+  exchange.host = "proxy.example:3128";
+  exchange.peer = {{10, 0, 0, 5}, 4, 3128};
+  exchange.target = "http://user:pw@stock.example:8081/items?sig=abc";
+
+  auto attributes = attributes_of(encoded(exchange));
+  EXPECT_EQ(
+      attributes["url.full"], "http://REDACTED:REDACTED@stock.example:8081/items?sig=REDACTED");
+  EXPECT_EQ(attributes["server.address"], "stock.example");
+  EXPECT_EQ(attributes["server.port"], "8081");
+  EXPECT_EQ(attributes["network.peer.address"], "10.0.0.5");
+  EXPECT_EQ(attributes["network.peer.port"], "3128");
+
+  exchange.target = "http://stock.example/";
+  EXPECT_EQ(attributes_of(encoded(exchange))["server.port"], "80");
+
+  exchange.target = "HTTPS://[::1]/items"; // a proxy that speaks TLS for us
+  attributes = attributes_of(encoded(exchange));
+  EXPECT_EQ(attributes["url.full"], "https://[::1]/items");
+  EXPECT_EQ(attributes["server.address"], "::1");
+  EXPECT_EQ(attributes["server.port"], "443");
+
+  exchange.side = Side::kServer; // the proxy itself
+  exchange.target = "https://stock.example/items?page=2";
+  attributes = attributes_of(encoded(exchange));
+  EXPECT_EQ(attributes["url.scheme"], "https");
+  EXPECT_EQ(attributes["url.path"], "/items");
+  EXPECT_EQ(attributes["url.query"], "page=2");
+  EXPECT_EQ(attributes["server.address"], "stock.example");
+}
+
+TEST(HttpSpan, ATunnelIsAskedForByItsEnd) {
+  HttpExchange exchange = client_exchange();
+  exchange.host = "proxy.example:3128";
+  exchange.method = "CONNECT";
+  exchange.target = "stock.example:443";
+
+  auto attributes = attributes_of(encoded(exchange));
+  EXPECT_EQ(attributes["url.full"], "http://stock.example:443");
+  EXPECT_EQ(attributes["server.address"], "stock.example");
+  EXPECT_EQ(attributes["server.port"], "443");
+
+  exchange.side = Side::kServer;
+  attributes = attributes_of(encoded(exchange));
+  EXPECT_THAT(attributes, Contains(Pair("url.path", "")));
+  EXPECT_EQ(attributes["server.port"], "443");
+}
+
+TEST(HttpSpan, AskingTheServerItselfNamesNoPath) {
+  HttpExchange exchange = client_exchange();
+  exchange.method = "OPTIONS";
+  exchange.target = "*";
+
+  EXPECT_EQ(attributes_of(encoded(exchange))["url.full"], "http://stock.example");
+}
+
 TEST(HttpSpan, SplitsEveryFormOfTarget) {
   EXPECT_EQ(split_target("GET", "/a?b?c").query, "b?c");
   EXPECT_EQ(split_target("GET", "http://h:1?x").path, "/");
