@@ -331,6 +331,8 @@ std::string_view HttpSpanEncoder::encode(const HttpExchange& exchange, int64_t w
   // Where the bytes came from: socket time starts at the first byte, function time at the call.
   attributes.known("sonde.capture", server ? "socket" : "function");
 
+  // No error by the conventions, and without this nothing would tell it from an answer.
+  if (exchange.outcome == Outcome::kCancel) attributes.known("sonde.outcome", "canceled");
   std::array<char, 4> digits;
   const std::string_view error = error_type(exchange, digits);
   if (!error.empty()) {

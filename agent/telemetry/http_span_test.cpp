@@ -213,6 +213,12 @@ TEST(HttpSpan, AClientThatGaveUpIsNoError) {
 
   EXPECT_EQ(span.status().code(), Status::STATUS_CODE_UNSET);
   EXPECT_THAT(attributes_of(span), Not(Contains(Key("error.type"))));
+  EXPECT_THAT(attributes_of(span), Contains(Pair("sonde.outcome", "canceled")));
+
+  exchange.status = 200; // it gave up in the middle of the answer
+  EXPECT_THAT(attributes_of(encoded(exchange)), Contains(Pair("sonde.outcome", "canceled")));
+  EXPECT_THAT(attributes_of(encoded(exchange)), Contains(Pair("http.response.status_code", "200")));
+  EXPECT_THAT(attributes_of(encoded(client_exchange())), Not(Contains(Key("sonde.outcome"))));
 }
 
 TEST(HttpSpan, LeavesOutASizeThatIsNotExact) {

@@ -131,6 +131,8 @@ std::string render_span(const sonde::v1::Span& span, const Style& style) {
   auto outcome = attribute(span, "http.response.status_code");
   if (const auto error = attribute(span, "error.type"); failed && error != outcome)
     outcome += (outcome.empty() ? "" : " ") + error;
+  if (const auto own = attribute(span, "sonde.outcome"); !own.empty())
+    outcome += (outcome.empty() ? "" : " ") + own;
   return fmt::format(
       "{}  {}  {} {} {}  {}  {}\n", format_clock_time(span.start_time()),
       style.paint(fit(span.service(), 32), Tint::kBold), span.kind(),

@@ -92,6 +92,16 @@ TEST(Render, ATailLineHasTimeServiceResultAndTrace) {
       "14:03:07.123  shop  SERVER GET /checkout 500  12.4 ms  trace 0af7\n");
 }
 
+TEST(Render, ACallThatWasGivenUpSaysSo) {
+  const auto event = parse<sonde::v1::TailSessionResponse>(R"(
+    span { root_trace_id: "0af7" name: "GET" kind: "CLIENT" service: "shop" status: "UNSET"
+      start_time { seconds: 50587 nanos: 123000000 } duration { nanos: 12400000 }
+      attributes { fields { key: "url.full" value { string_value: "http://stock/" } }
+                   fields { key: "sonde.outcome" value { string_value: "canceled" } } } })");
+
+  EXPECT_THAT(render_tail_event(event, Style()), HasSubstr(" canceled  12.4 ms"));
+}
+
 TEST(Render, WhatAReaderMissedIsSaid) {
   const auto event =
       parse<sonde::v1::TailSessionResponse>(R"(missed { reason: "SLOW_READER" count: 9 })");

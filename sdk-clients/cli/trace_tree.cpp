@@ -162,7 +162,9 @@ std::string bar(const OtlpSpan& span, const Extent& extent, size_t columns) {
 std::string outcome(const OtlpSpan& span) {
   auto text = attribute(span.attributes(), "http.response.status_code");
   const auto error = attribute(span.attributes(), "error.type");
+  const auto own = attribute(span.attributes(), "sonde.outcome");
   if (!error.empty() && error != text) text += (text.empty() ? "" : " ") + error;
+  if (!own.empty()) text += (text.empty() ? "" : " ") + own;
   if (text.empty() && span.status().code() == Status::STATUS_CODE_ERROR) text = "ERROR";
   return text.empty() ? "-" : text;
 }
