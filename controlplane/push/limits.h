@@ -21,8 +21,9 @@ inline constexpr size_t kProcessesPerAgentMax = 4096;
 inline constexpr std::chrono::seconds kWriteTimeout{15};
 // The first message has to be a Hello, and soon.
 inline constexpr std::chrono::seconds kHelloTimeout{10};
-// A stream without any message from the agent for so long is dead, whatever TCP says.
-inline constexpr std::chrono::seconds kSilenceMax{45};
+// A stream without any message from the agent for so long is dead, whatever TCP says. As long as a
+// lease: a host whose probes have ended by then is not shown as ACTIVE.
+inline constexpr std::chrono::seconds kSilenceMax{30};
 // A delta that is not acknowledged for so long makes its assignments STALE.
 inline constexpr std::chrono::seconds kStaleAfter{10};
 
