@@ -12,7 +12,6 @@
 namespace controlplane::identity {
 namespace {
 
-using base::Error;
 using base::Result;
 using sonde::v1::Agent;
 using sonde::v1::JoinToken;
