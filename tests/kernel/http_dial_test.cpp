@@ -168,6 +168,15 @@ TEST_P(HttpDialTest, TellsADeadlineThatPassesBeforeThereIsAConnection) {
   EXPECT_EQ(canceled[0].outcome, Outcome::kCancel);
 }
 
+// Two timers run for one deadline, and which error comes depends on the one that is first. The
+// names of two Go versions are never in one program.
+TEST_P(HttpDialTest, KnowsTheTypesOfEveryTimeout) {
+  const auto& types = captured->plan().config.timeout_types;
+  const auto absent = std::count(std::begin(types), std::end(types), 0U);
+
+  EXPECT_EQ(std::size(types) - static_cast<size_t>(absent), 4U);
+}
+
 // The kernel reads only what is in memory, and the type of an error may be touched for the first
 // time with this very error.
 TEST_P(HttpDialTest, TellsAnErrorWhoseTypeIsNotInMemory) {
