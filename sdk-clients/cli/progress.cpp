@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
+#include <tuple>
 #include <unistd.h>
 
 namespace cli {
@@ -38,11 +39,10 @@ void set_parting_words(std::string_view text) {
 
 void leave_on_interrupt(int) {
   static constexpr std::string_view kEndOfLine = "\r\x1b[K";
-  ssize_t written = 0;
+  // What cannot be said is not said.
   if (isatty(STDERR_FILENO) != 0)
-    written = write(STDERR_FILENO, kEndOfLine.data(), kEndOfLine.size());
-  written = write(STDERR_FILENO, parting_words.data(), parting_bytes);
-  static_cast<void>(written);
+    std::ignore = write(STDERR_FILENO, kEndOfLine.data(), kEndOfLine.size());
+  std::ignore = write(STDERR_FILENO, parting_words.data(), parting_bytes);
   _exit(kInterrupted);
 }
 
