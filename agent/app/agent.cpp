@@ -137,6 +137,7 @@ void Agent::handle(const link::Disconnected& disconnected) {
   {
     std::lock_guard lock(mutex_);
     assignments_ = {};
+    table_checks_ = {};
   }
   probe_thread_->post(Apply{});
 }
@@ -147,6 +148,8 @@ void Agent::handle(const sonde::v1::Delta& delta, base::Nanoseconds received_at)
   {
     std::lock_guard lock(mutex_);
     ack = assignments_.apply(delta, received_at);
+    table_checks_.forget(delta);
+    check_tables_locked(ack);
     apply.desired = assignments_.desired();
     apply.then = assignments_.removed_sessions();
   }
@@ -176,12 +179,25 @@ void Agent::follow_processes() {
 
 void Agent::process_appeared(process::GoProcess process) {
   auto described = describe_process(process, host_.hostname());
+  sonde::v1::Ack ack;
   {
     std::lock_guard lock(mutex_);
     processes_.insert_or_assign(process.process.key.pid, process);
+    check_tables_locked(ack);
   }
+  if (ack.assignments_size() > 0) link_->acknowledge(ack);
   probe_thread_->post(ProcessStarted{std::move(process)});
   link_->report_processes({std::move(described)}, {});
+}
+
+void Agent::check_tables_locked(sonde::v1::Ack& ack) {
+  if (assignments_.desired().offset_tables.empty()) return;
+  std::map<std::string, std::shared_ptr<const process::BinaryInfo>> by_hash;
+  for (const auto& [pid, process] : processes_)
+    if (process.binary) by_hash.emplace(process.binary->binary_hash, process.binary);
+  std::vector<std::shared_ptr<const process::BinaryInfo>> binaries;
+  for (auto& [hash, binary] : by_hash) binaries.push_back(std::move(binary));
+  table_checks_.run(assignments_, binaries, ack);
 }
 
 void Agent::process_ended(const process::GoProcess& process) {

@@ -8,6 +8,7 @@
 #include "agent/app/config.h"
 #include "agent/app/event_thread.h"
 #include "agent/app/probe_thread.h"
+#include "agent/app/table_checks.h"
 #include "agent/export/exporter.h"
 #include "agent/identity/identity.h"
 #include "agent/link/link.h"
@@ -51,6 +52,8 @@ class Agent {
   void process_appeared(process::GoProcess process);
   void process_ended(const process::GoProcess& process);
   void acknowledge(sonde::v1::Ack ack) const;
+  // Call with the lock: adds what the programs of this host say of the tables.
+  void check_tables_locked(sonde::v1::Ack& ack);
   void retrace(const probe::Traced& traced);
   sonde::v1::Hello hello() const;
   std::vector<sonde::v1::Process> describe_processes() const;
@@ -61,8 +64,9 @@ class Agent {
   const sonde::v1::Hello host_;
   std::unique_ptr<identity::Identity> identity_;
 
-  mutable std::mutex mutex_; // of the two that follow
+  mutable std::mutex mutex_; // of the three that follow
   Assignments assignments_;
+  TableChecks table_checks_;
   std::map<uint32_t, process::GoProcess> processes_; // by pid
   std::atomic<bool> is_idle_ = true;
 

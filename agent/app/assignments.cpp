@@ -59,7 +59,7 @@ sonde::v1::Ack Assignments::apply(const sonde::v1::Delta& delta, base::Nanosecon
     auto& held = held_[text_of(assignment.key())];
     *held.mutable_key() = assignment.key();
     held.set_version(assignment.version());
-    if (!assignment.has_session())
+    if (!assignment.has_session() && !assignment.has_offset_table())
       add_status(ack, assignment.key(), assignment.version(), in_state(AssignmentStatus::ACTIVE));
   }
   return ack;
@@ -88,6 +88,11 @@ bool Assignments::take(
     break;
   }
   return false;
+}
+
+std::string Assignments::version_of(const AssignmentKey& key) const {
+  const auto held = held_.find(text_of(key));
+  return held == held_.end() ? "" : held->second.version();
 }
 
 void Assignments::remove(const AssignmentKey& key, uint64_t nonce, sonde::v1::Ack& ack) {

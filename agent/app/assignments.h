@@ -14,8 +14,8 @@ namespace agent::app {
 class Assignments {
  public:
   // Takes in a delta that arrived at `received_at` (boot time). Answers the acknowledgement of
-  // everything in it that needs no kernel: rules, tables, settings, and bodies that are not
-  // understood. Sessions are answered when the probe thread has dealt with them.
+  // everything in it that needs no kernel: rules, settings, and bodies that are not understood.
+  // Sessions are answered when the probe thread has dealt with them, tables by TableChecks.
   sonde::v1::Ack apply(const sonde::v1::Delta& delta, base::Nanoseconds received_at);
   // The sessions that the last delta took away, as the acknowledgement that is due once they are
   // detached.
@@ -28,6 +28,8 @@ class Assignments {
   // Sessions carry the nonce of the last delta when it named them.
   const plan::DesiredState& desired() const { return desired_; }
   const sonde::v1::AgentSettings& settings() const { return settings_; }
+  // Empty for what is not held.
+  std::string version_of(const sonde::v1::AssignmentKey& key) const;
   // With versions, for a Hello; a session whose lease is over is not held any more.
   std::vector<sonde::v1::HeldAssignment> held(base::Nanoseconds now) const;
 

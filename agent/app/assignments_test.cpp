@@ -36,7 +36,8 @@ TEST(Assignments, TakesInThreeKindsAndAnswersThoseThatNeedNoKernel) {
   auto ack = assignments.apply(three_kinds(), 100s);
 
   EXPECT_EQ(ack.nonce(), 5U);
-  ASSERT_EQ(ack.assignments_size(), 2);
+  ASSERT_EQ(ack.assignments_size(), 1);
+  EXPECT_EQ(ack.assignments(0).key().type(), AssignmentKey::SAMPLING_RULE);
   EXPECT_EQ(ack.assignments(0).status().state(), AssignmentStatus::ACTIVE);
   const auto& session = assignments.desired().sessions.at("s");
   EXPECT_EQ(session.deadline, base::Nanoseconds(110s));

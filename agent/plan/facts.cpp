@@ -39,7 +39,47 @@ table_fact(const DesiredState& desired, const process::BinaryInfo& binary, std::
   return std::nullopt;
 }
 
+using sonde::v1::AssignmentStatus;
+
+bool contradicts(const sonde::v1::OffsetTable::Field& field, const process::Field& own) {
+  return field.offset_bytes() != own.offset ||
+         (field.size_bytes() != 0 && own.size != 0 && field.size_bytes() != own.size);
+}
+
+AssignmentStatus contradicted(
+    const sonde::v1::OffsetTable::Field& field, const process::Field& own,
+    const process::BinaryInfo& binary) {
+  AssignmentStatus status;
+  status.set_state(AssignmentStatus::REJECTED);
+  status.set_reason(sonde::v1::Reason::LAYOUT_CONFLICT);
+  status.set_detail(
+      field.type() + "." + field.field() + ": " + binary.main_package + " (binary " +
+      binary.binary_hash.substr(0, 12) + ") has " + std::to_string(own.size) + " bytes at offset " +
+      std::to_string(own.offset) + ", the table " + std::to_string(field.size_bytes()) + " at " +
+      std::to_string(field.offset_bytes()));
+  return status;
+}
+
 } // namespace
+
+AssignmentStatus check_table(
+    const sonde::v1::OffsetTable& table,
+    const std::vector<std::shared_ptr<const process::BinaryInfo>>& binaries) {
+  AssignmentStatus status;
+  status.set_state(AssignmentStatus::SKIPPED);
+  status.set_detail("no program here has a field of this table");
+  for (const auto& binary : binaries) {
+    if (!is_for(table, *binary)) continue;
+    for (const auto& field : table.fields()) {
+      const auto* own = binary->find_field(field.type() + "." + field.field());
+      if (own == nullptr) continue;
+      if (contradicts(field, *own)) return contradicted(field, *own, *binary);
+      status.set_state(AssignmentStatus::ACTIVE);
+      status.clear_detail();
+    }
+  }
+  return status;
+}
 
 process::FactRequest all_facts() {
   process::FactRequest request;

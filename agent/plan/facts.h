@@ -5,7 +5,9 @@
 #include "agent/process/binary_info.h"
 #include "base/result.h"
 
+#include <memory>
 #include <string_view>
+#include <vector>
 
 namespace agent::plan {
 
@@ -33,5 +35,12 @@ class Facts {
   const process::BinaryInfo& binary_;
   const DesiredState& desired_;
 };
+
+// Holds a table against the binaries of this host: ACTIVE when at least one knows a field of it and
+// all say the same, REJECTED with LAYOUT_CONFLICT when one says otherwise, SKIPPED when none can
+// tell.
+sonde::v1::AssignmentStatus check_table(
+    const sonde::v1::OffsetTable& table,
+    const std::vector<std::shared_ptr<const process::BinaryInfo>>& binaries);
 
 } // namespace agent::plan

@@ -138,6 +138,31 @@ TEST(Plan, RefusesWhatAnOffsetTableContradicts) {
   EXPECT_EQ(plan.outcomes[0].reason, Reason::LAYOUT_CONFLICT);
 }
 
+TEST(CheckTable, AgreesContradictsOrCannotTell) {
+  sonde::v1::OffsetTable table;
+  table.set_go_version("go1.26.8");
+  table.set_architecture("amd64");
+  auto& field = *table.add_fields();
+  field.set_type("runtime.g");
+  field.set_field("goid");
+  const auto here = std::make_shared<process::BinaryInfo>(binary());
+  const auto own = *here->find_field(kGGoid);
+  field.set_offset_bytes(static_cast<uint32_t>(own.offset));
+
+  EXPECT_EQ(check_table(table, {here}).state(), AssignmentStatus::ACTIVE);
+  EXPECT_EQ(check_table(table, {}).state(), AssignmentStatus::SKIPPED);
+  const auto other = std::make_shared<process::BinaryInfo>(binary({1, 22, 12}));
+  EXPECT_EQ(check_table(table, {other}).state(), AssignmentStatus::SKIPPED);
+
+  field.set_size_bytes(static_cast<uint32_t>(own.size + 8));
+  EXPECT_EQ(check_table(table, {here}).reason(), Reason::LAYOUT_CONFLICT);
+  field.clear_size_bytes();
+  field.set_offset_bytes(field.offset_bytes() + 8);
+  const auto wrong = check_table(table, {other, here});
+  EXPECT_EQ(wrong.state(), AssignmentStatus::REJECTED);
+  EXPECT_NE(wrong.detail().find("runtime.g.goid"), std::string::npos);
+}
+
 TEST(Plan, TakesFromAnOffsetTableWhatTheBinaryDoesNotTell) {
   auto info = binary();
   info.fields.erase(kGGoid);

@@ -70,6 +70,7 @@ Assignment assignment_of(const sonde::v1::OffsetTable& table) {
   body->clear_create_time();
   body->clear_created_by();
   body->clear_etag();
+  body->clear_confirmations();
   finish(assignment, AssignmentKey::OFFSET_TABLE, table.id(), *body);
   return assignment;
 }

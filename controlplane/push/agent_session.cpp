@@ -148,6 +148,11 @@ void AgentSession::acknowledge_locked(uint64_t nonce, const sonde::v1::Assignmen
     if (gone && slot.removing) status.set_state(AssignmentStatus::REMOVED);
     reports_.push_back({ack.key().name(), std::move(status)});
   }
+  if (ack.key().type() == AssignmentKey::OFFSET_TABLE && !gone) {
+    AssignmentStatus status = ack.status();
+    cut_text(kDetailBytesMax, status.mutable_detail());
+    reports_.push_back({ack.key().name(), std::move(status), AssignmentKey::OFFSET_TABLE});
+  }
   if (gone && slot.removing) slots_.erase(found);
 }
 
@@ -328,8 +333,12 @@ void AgentSession::report() {
   while (!reports_.empty()) {
     std::vector<Report> reports = std::exchange(reports_, {});
     lock.unlock();
-    for (Report& each : reports)
-      listener_.status_changed(*this, each.session_id, std::move(each.status));
+    for (Report& each : reports) {
+      if (each.type == AssignmentKey::OFFSET_TABLE)
+        listener_.table_checked(*this, each.name, each.status);
+      else
+        listener_.status_changed(*this, each.name, std::move(each.status));
+    }
     lock.lock();
   }
   reporting_ = false;

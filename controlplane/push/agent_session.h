@@ -38,6 +38,11 @@ class SessionListener {
   virtual void status_changed(
       const AgentSession& session, const std::string& session_id,
       sonde::v1::AssignmentStatus status) = 0;
+  // What the agent's own binaries say of an offset table: ACTIVE the same, REJECTED otherwise,
+  // SKIPPED nothing.
+  virtual void table_checked(
+      const AgentSession& session, const std::string& table_id,
+      const sonde::v1::AssignmentStatus& status) = 0;
   virtual void processes_changed(const AgentSession& session, sonde::v1::ProcessReport report) = 0;
   // Nothing comes after it.
   virtual void ended(const AgentSession& session) = 0;
@@ -100,8 +105,9 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
     bool expired = false; // the agent let it go; it gets it again with the next leases
   };
   struct Report {
-    std::string session_id;
+    std::string name; // of the session, or of the offset table
     sonde::v1::AssignmentStatus status;
+    sonde::v1::AssignmentKey::Type type = sonde::v1::AssignmentKey::SESSION;
   };
 
   void greet(sonde::v1::Hello hello);

@@ -45,6 +45,12 @@ class RecordingListener final : public SessionListener {
     histories_[session_id].push_back(status.state());
     newest_[{session.agent_id(), session_id}] = status.state();
   }
+  void table_checked(
+      const AgentSession& session, const std::string& table_id,
+      const sonde::v1::AssignmentStatus& status) override {
+    std::lock_guard lock(mutex_);
+    checked_[{session.agent_id(), table_id}] = status.state();
+  }
   void processes_changed(const AgentSession&, sonde::v1::ProcessReport) override {}
   void ended(const AgentSession&) override {}
 
@@ -56,6 +62,10 @@ class RecordingListener final : public SessionListener {
     std::lock_guard lock(mutex_);
     return newest_[{agent_id, session_id}];
   }
+  State table_checked_as(const std::string& agent_id, const std::string& table_id) {
+    std::lock_guard lock(mutex_);
+    return checked_[{agent_id, table_id}];
+  }
   std::string last_detail;
   std::function<void()> before_next; // happens while the next status is on its way
 
@@ -63,6 +73,7 @@ class RecordingListener final : public SessionListener {
   std::mutex mutex_;
   std::map<std::string, std::vector<State>> histories_;
   std::map<std::pair<std::string, std::string>, State> newest_;
+  std::map<std::pair<std::string, std::string>, State> checked_;
 };
 
 // Both ends of one stream. The agent's side reads what was written only when told to.

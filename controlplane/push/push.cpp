@@ -54,6 +54,11 @@ class Push::Parts final : public SessionListener {
       sonde::v1::AssignmentStatus status) override {
     recorder.status_changed(session, session_id, std::move(status));
   }
+  void table_checked(
+      const AgentSession& session, const std::string& table_id,
+      const sonde::v1::AssignmentStatus& status) override {
+    recorder.table_checked(session, table_id, status);
+  }
   void processes_changed(const AgentSession& session, sonde::v1::ProcessReport report) override {
     recorder.processes_changed(session, std::move(report));
   }

@@ -2,7 +2,9 @@
 
 #include "base/log.h"
 #include "controlplane/store/agents.h"
+#include "controlplane/store/offset_tables.h"
 #include "controlplane/store/processes.h"
+#include "controlplane/store/sessions.h"
 
 namespace controlplane::push {
 namespace {
@@ -57,6 +59,20 @@ void Recorder::status_changed(
   std::lock_guard lock(mutex_);
   if (session.is_closed()) return;
   pending_.statuses[{session.agent_id(), session_id}] = std::move(status);
+  changed_.notify_one();
+}
+
+void Recorder::table_checked(
+    const AgentSession& session, const std::string& table_id, const AssignmentStatus& status) {
+  const bool agrees = status.state() == AssignmentStatus::ACTIVE;
+  if (!agrees && status.state() != AssignmentStatus::REJECTED) return;
+  if (!agrees)
+    base::log::warn(
+        "offset table {} contradicts a program on agent {}: {}", table_id, session.agent_id(),
+        status.detail());
+  std::lock_guard lock(mutex_);
+  if (session.is_closed()) return;
+  pending_.tables[{session.agent_id(), table_id}] = agrees;
   changed_.notify_one();
 }
 
@@ -136,7 +152,14 @@ bool Recorder::write(const Pending& pending) {
   for (const auto& [key, status] : pending.statuses)
     updates.push_back({.session_id = key.second, .agent_id = key.first, .status = status});
   auto written = pool_.transaction([&](Transaction& tx) -> Result<int64_t> {
-    int64_t changed = updates.empty() ? 0 : TRY(store::write_statuses(tx, updates));
+    int64_t changed = 0;
+    if (!updates.empty()) {
+      changed = TRY(store::write_statuses(tx, updates));
+      // Nobody is to see a host that traces and a session that only starts.
+      TRY(store::advance_sessions(tx, kStopTimeout));
+    }
+    for (const auto& [key, agrees] : pending.tables)
+      TRY(store::write_confirmation(tx, key.second, key.first, agrees));
     for (const auto& [agent_id, processes] : pending.processes) {
       sonde::v1::ProcessReport report;
       report.set_full(processes.full);
@@ -166,6 +189,7 @@ bool Recorder::write(const Pending& pending) {
 void Recorder::keep(Pending unwritten) {
   std::lock_guard lock(mutex_);
   pending_.statuses.merge(unwritten.statuses);
+  pending_.tables.merge(unwritten.tables);
   for (auto& [agent_id, processes] : unwritten.processes) {
     auto [newer, only_old] = pending_.processes.try_emplace(agent_id, std::move(processes));
     if (only_old || newer->second.full) continue;

@@ -34,6 +34,9 @@ class Recorder {
   void status_changed(
       const AgentSession& session, const std::string& session_id,
       sonde::v1::AssignmentStatus status);
+  void table_checked(
+      const AgentSession& session, const std::string& table_id,
+      const sonde::v1::AssignmentStatus& status);
   void processes_changed(const AgentSession& session, sonde::v1::ProcessReport report);
   void ended(const AgentSession& session);
 
@@ -51,10 +54,12 @@ class Recorder {
   };
   struct Pending {
     std::map<std::pair<std::string, std::string>, sonde::v1::AssignmentStatus> statuses;
+    // Whether an agent (first) confirms an offset table (second).
+    std::map<std::pair<std::string, std::string>, bool> tables;
     std::map<std::string, PendingProcesses> processes; // by agent
     std::vector<std::string> ended_connections;
     bool empty() const {
-      return statuses.empty() && processes.empty() && ended_connections.empty();
+      return statuses.empty() && tables.empty() && processes.empty() && ended_connections.empty();
     }
   };
 

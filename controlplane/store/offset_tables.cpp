@@ -14,7 +14,11 @@ namespace {
 
 using sonde::v1::OffsetTable;
 
-constexpr const char* kColumns = "id, spec, create_time, created_by, revision";
+constexpr const char* kColumns =
+    "id, spec, create_time, created_by, revision,"
+    " (select count(*) from offset_table_confirmations c join agents a on a.id = c.agent_id"
+    "  where c.offset_table_id = offset_tables.id and a.standing not in ('EVICTED', 'BANNED'))"
+    " as confirmations";
 
 base::Error table_not_found(std::string_view id) {
   return base::not_found(
@@ -27,6 +31,7 @@ Result<OffsetTable> table_of(const Row& row) {
     return base::internal("offset table " + row.text("id") + " in the store cannot be read");
   table.set_id(row.text("id"));
   *table.mutable_create_time() = row.timestamp("create_time");
+  table.set_confirmations(static_cast<int32_t>(row.integer("confirmations")));
   table.set_created_by(row.text("created_by"));
   table.set_etag(row.text("revision"));
   return table;
@@ -91,6 +96,22 @@ Result<> delete_offset_table(Transaction& tx, std::string_view id, std::string_v
   TRY(check_etag(rows.front().text("revision"), etag));
   TRY(tx.exec("delete from offset_tables where id = $1", id));
   return record_change(tx, ChangeKind::kOffsetTable, id);
+}
+
+Result<> write_confirmation(
+    Transaction& tx, std::string_view table_id, std::string_view agent_id, bool agrees) {
+  if (!is_uuid(table_id) || !is_uuid(agent_id)) return {};
+  if (agrees)
+    TRY(tx.exec(
+        "insert into offset_table_confirmations (offset_table_id, agent_id) "
+        "select t.id, a.id from offset_tables t, agents a where t.id = $1 and a.id = $2 "
+        "on conflict do nothing",
+        table_id, agent_id));
+  else
+    TRY(tx.exec(
+        "delete from offset_table_confirmations where offset_table_id = $1 and agent_id = $2",
+        table_id, agent_id));
+  return {};
 }
 
 Result<std::vector<OffsetTable>> find_offset_tables(Transaction& tx) {

@@ -24,6 +24,11 @@ list_offset_tables(Transaction& tx, const sonde::v1::ListOffsetTablesRequest& re
 // ETAG_MISMATCH.
 Result<> delete_offset_table(Transaction& tx, std::string_view id, std::string_view etag);
 
+// An agent read the same from a binary of its own, or something else: then it confirms no longer.
+// Nothing when there is no such table or agent (any more).
+Result<> write_confirmation(
+    Transaction& tx, std::string_view table_id, std::string_view agent_id, bool agrees);
+
 // All of them, by id: what push gives to agents.
 Result<std::vector<sonde::v1::OffsetTable>> find_offset_tables(Transaction& tx);
 

@@ -5,6 +5,7 @@
 #include "controlplane/identity/administration.h"
 #include "controlplane/store/agents.h"
 #include "controlplane/store/assignments.h"
+#include "controlplane/store/offset_tables.h"
 #include "controlplane/store/processes.h"
 #include "controlplane/store/sessions.h"
 #include "sonde/v1/enrollment_service.grpc.pb.h"
@@ -134,6 +135,26 @@ TEST_F(AgentLink, ASessionReachesTheAgentAndItsStatusComesBack) {
       eventually([&] { return host_state(*sonded, session) == AssignmentStatus::REMOVED; }));
   EXPECT_TRUE(
       eventually([&] { return state_of(*sonded, session) == sonde::v1::Session::SUCCEEDED; }));
+}
+
+TEST_F(AgentLink, AnAgentThatReadsTheSameConfirmsAnOffsetTable) {
+  auto sonded = replica();
+  SimpleAgent agent({sonded->server->address()}, always(enrolled(*sonded)));
+  sonde::v1::OffsetTable table;
+  table.set_go_version("go1.22.12");
+  table.set_architecture("amd64");
+  auto created = sonded->pool->transaction(
+      [&](store::Transaction& tx) { return store::create_offset_table(tx, table, "ann", ""); });
+  ASSERT_TRUE(created.ok());
+  EXPECT_EQ(created->confirmations(), 0);
+
+  EXPECT_TRUE(eventually([&] {
+    return sonded->pool
+               ->transaction([&](store::Transaction& tx) {
+                 return store::find_offset_table(tx, created->id());
+               })
+               ->confirmations() == 1;
+  }));
 }
 
 TEST_F(AgentLink, TheFleetShowsWhoIsThereAndWhatItSays) {

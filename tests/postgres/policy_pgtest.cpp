@@ -1,4 +1,5 @@
 // Sampling rules, offset tables, processes and the audit log.
+#include "base/hex.h"
 #include "controlplane/store/audit_events.h"
 #include "controlplane/store/offset_tables.h"
 #include "controlplane/store/processes.h"
@@ -130,6 +131,36 @@ TEST_F(Policy, KeepsOneOffsetTablePerVersion) {
   EXPECT_THAT(
       in_transaction([&](Transaction& tx) { return find_offset_table(tx, created->id()); }),
       IsError("OFFSET_TABLE_NOT_FOUND"));
+}
+
+TEST_F(Policy, CountsTheAgentsThatReadTheSame) {
+  auto table = in_transaction(
+      [](Transaction& tx) { return create_offset_table(tx, layout("go1.22.12"), "ann", ""); });
+  ASSERT_THAT(table, IsOk());
+  EXPECT_EQ(table->confirmations(), 0);
+  const std::string one = add_agent(*pool), two = add_agent(*pool);
+  auto say = [&](const std::string& agent, bool agrees) {
+    EXPECT_THAT(
+        in_transaction(
+            [&](Transaction& tx) { return write_confirmation(tx, table->id(), agent, agrees); }),
+        IsOk());
+    return in_transaction([&](Transaction& tx) { return find_offset_table(tx, table->id()); })
+        ->confirmations();
+  };
+
+  EXPECT_EQ(say(one, true), 1);
+  EXPECT_EQ(say(one, true), 1) << "once per agent";
+  EXPECT_EQ(say(two, true), 2);
+  EXPECT_EQ(say(base::new_uuid(), true), 2) << "nobody knows this agent";
+  EXPECT_EQ(say(two, false), 1);
+  EXPECT_EQ(say("not an id", true), 1);
+  EXPECT_THAT(
+      in_transaction([&](Transaction& tx) {
+        return tx.exec("update agents set standing = 'BANNED' where id = $1", one);
+      }),
+      IsOk());
+  auto listed = in_transaction([](Transaction& tx) { return list_offset_tables(tx, {}); });
+  EXPECT_EQ(listed->offset_tables(0).confirmations(), 0) << "a banned agent's word is nothing";
 }
 
 class Processes : public Policy {
