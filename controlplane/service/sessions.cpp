@@ -16,6 +16,9 @@ using store::Transaction;
 
 std::string resource(const std::string& session_id) { return "sessions/" + session_id; }
 
+// All statements of a read see the same: a state and the counts that it comes from.
+constexpr auto kSnapshot = store::Isolation::kRepeatableRead;
+
 // A session without hosts looks fine and never gets a span: say it.
 Session explained(Session session) {
   bool waits = session.state() == Session::SCHEDULED && session.summary().hosts() == 0;
@@ -59,14 +62,14 @@ Result<Session> create_session(
 Result<Session>
 get_session(const Caller&, const sonde::v1::GetSessionRequest& request, Services& services) {
   auto session = TRY(services.pool.transaction(
-      [&](Transaction& tx) { return store::find_session(tx, request.session_id()); }));
+      [&](Transaction& tx) { return store::find_session(tx, request.session_id()); }, kSnapshot));
   return explained(std::move(session));
 }
 
 Result<sonde::v1::ListSessionsResponse>
 list_sessions(const Caller&, const sonde::v1::ListSessionsRequest& request, Services& services) {
   return services.pool.transaction(
-      [&](Transaction& tx) { return store::list_sessions(tx, request); });
+      [&](Transaction& tx) { return store::list_sessions(tx, request); }, kSnapshot);
 }
 
 Result<Session> update_session(
@@ -124,7 +127,7 @@ Result<Session> extend_session(
 Result<sonde::v1::ListSessionHostsResponse> list_session_hosts(
     const Caller&, const sonde::v1::ListSessionHostsRequest& request, Services& services) {
   return services.pool.transaction(
-      [&](Transaction& tx) { return store::list_session_hosts(tx, request); });
+      [&](Transaction& tx) { return store::list_session_hosts(tx, request); }, kSnapshot);
 }
 
 } // namespace controlplane::service

@@ -141,8 +141,10 @@ list_session_hosts(Transaction& tx, const sonde::v1::ListSessionHostsRequest& re
   std::optional<std::string> after;
   if (!key.empty()) after = key[0];
   auto rows = TRY(tx.exec(
-      "select a.agent_id, g.hostname, a.state, a.reason, a.detail, a.status, a.update_time "
+      "select a.agent_id, g.hostname, a.state, a.reason, a.detail, a.status, a.update_time,"
+      "  coalesce(p.spans, 0) as spans "
       "from assignment_statuses a left join agents g on g.id = a.agent_id "
+      "left join session_spans p on p.session_id = a.session_id and p.agent_id = a.agent_id "
       "where a.session_id = $1 and ($2::uuid is null or a.agent_id > $2::uuid) "
       "order by a.agent_id limit $3",
       request.session_id(), after, size + 1));
@@ -153,6 +155,10 @@ list_session_hosts(Transaction& tx, const sonde::v1::ListSessionHostsRequest& re
     host->set_agent_id(rows[i].text("agent_id"));
     host->set_hostname(rows[i].text("hostname"));
     *host->mutable_status() = status_of(rows[i]);
+    // What arrived, as the session counts it: the host's own word is older.
+    if (rows[i].integer("spans") > 0 || host->status().has_usage())
+      host->mutable_status()->mutable_usage()->set_spans(
+          static_cast<uint64_t>(rows[i].integer("spans")));
     if (auto lost = losses.extract(host->agent_id()))
       model::raise_losses(*host->mutable_status()->mutable_usage(), std::move(lost.mapped()));
   }

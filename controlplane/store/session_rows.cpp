@@ -46,6 +46,7 @@ Result<> add_totals(
     const std::vector<std::string>& ids) {
   for (const auto& [id, totals] : TRY(find_session_totals(tx, ids))) {
     summaries[id].set_spans(totals.spans);
+    if (summaries[id].has_usage()) summaries[id].mutable_usage()->set_spans(totals.spans);
     if (!totals.losses.empty()) model::raise_losses(*summaries[id].mutable_usage(), totals.losses);
   }
   return {};
