@@ -26,7 +26,7 @@ class Parser {
     skip_space();
     while (!at_end()) {
       if (!conditions.empty() && take_word() != "AND")
-        return error("expected AND between comparisons");
+        return error("expected AND between comparisons (OR, NOT and parentheses do not exist)");
       if (conditions.size() == kFilterConditionsMax)
         return error(fmt::format("at most {} comparisons", kFilterConditionsMax));
       conditions.push_back(TRY(parse_condition()));
@@ -40,7 +40,7 @@ class Parser {
     std::string name = take_word();
     auto field = std::find_if(
         fields_.begin(), fields_.end(), [&](const FilterField& f) { return f.name == name; });
-    if (field == fields_.end()) return error(fmt::format("expected one of {}", names()));
+    if (field == fields_.end()) return error(fmt::format("expected a field, one of {}", names()));
     FilterCondition condition{name, TRY(parse_operator()), TRY(parse_value())};
     TRY(check(*field, condition));
     return condition;

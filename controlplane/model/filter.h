@@ -1,6 +1,9 @@
 // The part of AIP-160 that lists understand: comparisons joined by AND.
 //
 //   state = "ACTIVE" AND created_by != "ann" AND create_time > "2026-01-01T00:00:00Z"
+//
+// In a value of free text * stands for anything: hostname = "web-*". There is no OR, NOT nor
+// parenthesis.
 #pragma once
 
 #include "base/result.h"

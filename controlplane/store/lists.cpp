@@ -50,6 +50,17 @@ bool is_timestamp(std::string_view text) {
 
 } // namespace
 
+bool is_glob(std::string_view value) { return value.find('*') != value.npos; }
+
+std::string like_pattern(std::string_view glob) {
+  std::string pattern;
+  for (const char c : glob) {
+    if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+    pattern += c == '*' ? '%' : c;
+  }
+  return pattern;
+}
+
 std::string add_parameter(std::vector<Parameter>& parameters, Parameter value) {
   parameters.push_back(std::move(value));
   return "$" + std::to_string(parameters.size());
@@ -64,9 +75,14 @@ Result<std::string> filter_conditions(
   for (const auto& condition : TRY(model::parse_filter(filter, fields))) {
     for (const FilterColumn& column : columns) {
       if (column.field.name != condition.field) continue;
+      const bool like = column.field.type == model::FilterType::kText && is_glob(condition.value);
       sql.append(" and ").append(column.expression).append(" ");
-      sql.append(sql_operator(condition.op)).append(" (");
-      sql.append(add_parameter(parameters, condition.value));
+      if (like)
+        sql.append(condition.op == model::FilterOperator::kEqual ? "like" : "not like");
+      else
+        sql.append(sql_operator(condition.op));
+      sql.append(" (");
+      sql.append(add_parameter(parameters, like ? like_pattern(condition.value) : condition.value));
       sql.append(sql_cast(column.field.type)).append(")");
     }
   }

@@ -23,6 +23,10 @@ Result<std::string> filter_conditions(
     std::string_view filter, std::span<const FilterColumn> columns,
     std::vector<Parameter>& parameters);
 
+// In a filter's text * stands for anything: whether there is one, and the pattern for LIKE.
+bool is_glob(std::string_view value);
+std::string like_pattern(std::string_view glob);
+
 // Adds a parameter and answers its name, "$7".
 std::string add_parameter(std::vector<Parameter>& parameters, Parameter value);
 

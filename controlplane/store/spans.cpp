@@ -1,5 +1,7 @@
 #include "controlplane/store/spans.h"
 
+#include "controlplane/store/lists.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -73,17 +75,20 @@ std::string_view sql_of(FilterOperator op) {
 // Fields are names of columns: they came through parse_filter with the fields above.
 void add_condition(
     const FilterCondition& condition, std::string& sql, std::vector<Parameter>& parameters) {
-  parameters.emplace_back(condition.value);
+  const bool glob = condition.field != "duration" && is_glob(condition.value);
+  parameters.emplace_back(glob ? like_pattern(condition.value) : condition.value);
   const std::string number = "$" + std::to_string(parameters.size());
+  const std::string op(
+      !glob                                       ? sql_of(condition.op)
+      : condition.op == FilterOperator::kNotEqual ? " not like "
+                                                  : " like ");
   sql += " and ";
   if (condition.field == "duration")
-    sql += "s.duration_nanos" + std::string(sql_of(condition.op)) + "(" + number +
-           "::numeric * 1000000000)";
+    sql += "s.duration_nanos" + op + "(" + number + "::numeric * 1000000000)";
   else if (condition.field == "trace_id")
-    sql +=
-        "encode(s.trace_id, 'hex')" + std::string(sql_of(condition.op)) + "lower(" + number + ")";
+    sql += "encode(s.trace_id, 'hex')" + op + "lower(" + number + ")";
   else
-    sql += "s." + condition.field + std::string(sql_of(condition.op)) + number;
+    sql += "s." + condition.field + op + number;
 }
 
 // Rows of a session between two snapshots, behind a position: $1 … $5.

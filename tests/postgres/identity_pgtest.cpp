@@ -309,6 +309,10 @@ TEST_F(Identity, AgentsAreListedInPagesAndFiltered) {
   EXPECT_EQ(count("state = \"BANNED\""), 1);
   EXPECT_EQ(count("state != BANNED AND hostname = \"web-1\""), 4);
   EXPECT_EQ(count("hostname = \"'; drop table agents\""), 0);
+  EXPECT_EQ(count("hostname = \"web*\""), 5);
+  EXPECT_EQ(count("hostname = \"*-1\" AND hostname != \"db*\""), 5);
+  EXPECT_EQ(count("hostname != \"web-*\""), 0);
+  EXPECT_EQ(count("hostname = \"w_b*\""), 0) << "an underscore is one";
   const std::map<std::string, int64_t> states{{"BANNED", 1}, {"OFFLINE", 4}};
   EXPECT_EQ(pool->transaction([](auto& tx) { return store::count_agents(tx); }).value(), states);
 }
