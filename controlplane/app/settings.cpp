@@ -1,10 +1,13 @@
 #include "controlplane/app/settings.h"
 
+#include "controlplane/export/destination.h"
+
 #include <CLI/CLI.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -80,9 +83,41 @@ parse_destinations(const std::vector<std::string>& texts) {
     auto equals = text.find('=');
     if (equals == 0 || equals == std::string::npos || equals + 1 == text.size())
       return bad_setting("otlp", text, "NAME=HOST:PORT, such as default=collector:4317");
-    destinations[text.substr(0, equals)] = text.substr(equals + 1);
+    const auto name = text.substr(0, equals);
+    if (auto parsed = exporter::parse_destination(name, text.substr(equals + 1)); !parsed)
+      return bad_setting("otlp", text, "NAME=HOST:PORT; " + parsed.error().message);
+    destinations[name] = text.substr(equals + 1);
   }
   return destinations;
+}
+
+bool is_loopback(const ListenAddress& listen) {
+  boost::system::error_code error;
+  return boost::asio::ip::make_address(listen.address, error).is_loopback();
+}
+
+Result<> check_listeners(const RawSettings& raw, const Settings& settings) {
+  if (!is_loopback(settings.metrics))
+    return bad_setting(
+        "listen-metrics", raw.metrics,
+        "a loopback address such as 127.0.0.1:7490: metrics are plaintext and ask for no token; a "
+        "Prometheus elsewhere reaches them through a proxy on this machine");
+  if (settings.rest_tls == RestTls::kOff && !is_loopback(settings.rest))
+    return bad_setting(
+        "rest-tls", raw.rest_tls,
+        fmt::format(
+            "auto or on beside --listen-rest {}: tokens would travel in plaintext; only a loopback "
+            "address may be without TLS",
+            raw.rest));
+  const auto same = [](const ListenAddress& a, const ListenAddress& b) {
+    return a.port != 0 && a.port == b.port && a.address == b.address;
+  };
+  if (same(settings.grpc, settings.rest))
+    return bad_setting("listen-rest", raw.rest, "another port than --listen-grpc");
+  if (same(settings.metrics, settings.grpc) || same(settings.metrics, settings.rest))
+    return bad_setting(
+        "listen-metrics", raw.metrics, "another port than --listen-grpc and --listen-rest");
+  return {};
 }
 
 Result<> understand(const RawSettings& raw, Settings& settings) {
@@ -90,12 +125,16 @@ Result<> understand(const RawSettings& raw, Settings& settings) {
   settings.rest = TRY(parse_listen("listen-rest", raw.rest));
   settings.metrics = TRY(parse_listen("listen-metrics", raw.metrics));
   settings.rest_tls = TRY(parse_rest_tls(raw.rest_tls));
+  TRY(check_listeners(raw, settings));
   settings.otlp_destinations = TRY(parse_destinations(raw.otlp));
   settings.agent_certificate_lifetime = std::chrono::seconds(raw.agent_certificate_seconds);
   settings.lease = std::chrono::seconds(raw.lease_seconds);
   settings.drain = std::chrono::seconds(raw.drain_seconds);
   if (raw.log_format != "text" && raw.log_format != "json")
     return bad_setting("log-format", raw.log_format, "text or json");
+  constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warn", "error"};
+  if (std::find(std::begin(kLevels), std::end(kLevels), settings.log_level) == std::end(kLevels))
+    return bad_setting("log-level", settings.log_level, "trace, debug, info, warn or error");
   settings.log_json = raw.log_format == "json";
   if (settings.tls_certificate.empty() != settings.tls_key.empty())
     return bad_setting("tls-certificate", settings.tls_certificate.string(), "--tls-key beside it");

@@ -1,8 +1,11 @@
 #include "controlplane/app/settings.h"
 
 #include "controlplane/app/first_start.h"
+#include "controlplane/app/preflight.h"
 #include "controlplane/identity/api_tokens.h"
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -68,12 +71,48 @@ TEST_F(SettingsTest, UnderstandsAddressesAndDestinations) {
   EXPECT_EQ(settings.otlp_destinations.size(), 2U);
 }
 
+TEST_F(SettingsTest, RefusesTokensInPlaintextOnTheNetwork) {
+  auto line = read({"--listen-rest", "0.0.0.0:7480", "--rest-tls", "off"});
+
+  EXPECT_EQ(line.action, Action::kFail);
+  EXPECT_THAT(line.text, HasSubstr("only a loopback address may be without TLS"));
+  EXPECT_EQ(read({"--listen-rest", "0.0.0.0:7480"}).action, Action::kServe);
+}
+
+TEST(Preflight, FindsAnAddressThatIsTaken) {
+  boost::asio::io_context context;
+  boost::asio::ip::tcp::acceptor taken(context, {boost::asio::ip::make_address("127.0.0.1"), 0});
+  Settings settings;
+  settings.grpc = settings.rest = settings.metrics = {"127.0.0.1", 0};
+  EXPECT_TRUE(check_before_start(settings, {}).ok());
+
+  settings.rest.port = taken.local_endpoint().port();
+
+  auto checked = check_before_start(settings, {});
+  EXPECT_EQ(checked.error().reason, "ADDRESS_NOT_AVAILABLE");
+  EXPECT_THAT(checked.error().message, HasSubstr("--listen-rest"));
+}
+
+TEST(Preflight, FindsACertificateThatIsNone) {
+  Settings settings;
+  settings.grpc = settings.rest = settings.metrics = {"127.0.0.1", 0};
+  Secrets secrets;
+  secrets.tls_certificate_pem = "not a certificate";
+
+  EXPECT_EQ(check_before_start(settings, secrets).error().reason, "INVALID_SETTING");
+}
+
 TEST_F(SettingsTest, SaysWhatIsWrong) {
   for (auto [flag, value, expected] : std::vector<std::array<const char*, 3>>{
            {"--listen-rest", "localhost:80", "ADDRESS:PORT"},
            {"--listen-rest", "127.0.0.1:99999", "ADDRESS:PORT"},
            {"--otlp", "collector:4317", "NAME=HOST:PORT"},
            {"--rest-tls", "maybe", "auto, on or off"},
+           {"--listen-metrics", "0.0.0.0:7490", "a loopback address"},
+           {"--listen-metrics", "127.0.0.1:7480", "another port"},
+           {"--listen-rest", "127.0.0.1:7443", "another port"},
+           {"--otlp", "a=b", "NAME=HOST:PORT"},
+           {"--log-level", "loud", "trace, debug"},
            {"--workers", "0", "workers"},
            {"--colour", "red", "--colour"},
            {"--tls-key", "/x", "--tls-key"}}) {

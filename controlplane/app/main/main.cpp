@@ -2,6 +2,7 @@
 // to end.
 #include "base/log.h"
 #include "controlplane/app/control_plane.h"
+#include "controlplane/app/preflight.h"
 #include "controlplane/app/settings.h"
 #include "controlplane/store/unprivileged_user.h"
 
@@ -50,6 +51,7 @@ sigset_t block_signals() {
 base::Result<> run(const Settings& settings) {
   auto signals = block_signals();
   auto secrets = TRY(read_secrets(settings));
+  TRY(controlplane::app::check_before_start(settings, secrets));
   TRY(controlplane::store::become_unprivileged(settings.state_dir, settings.user));
   auto control_plane = TRY(ControlPlane::start(settings, std::move(secrets)));
   int signal = 0;
