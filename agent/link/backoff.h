@@ -14,8 +14,9 @@ class Backoff {
   explicit Backoff(uint64_t seed) : random_(seed) {}
 
   std::chrono::milliseconds next() {
-    auto bound = failures_ == 0 ? kFirstRetryWithin
-                                : std::min(kRetryCap, kRetryFirst * (1 << std::min(failures_, 10)));
+    const int slow = std::clamp(failures_ - kQuickRetries, 0, 10);
+    auto bound =
+        failures_ == 0 ? kFirstRetryWithin : std::min(kRetryCap, kQuickRetryWithin * (1 << slow));
     ++failures_;
     return std::chrono::milliseconds(
         std::uniform_int_distribution<int64_t>(0, bound.count())(random_));

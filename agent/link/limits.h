@@ -14,10 +14,11 @@ inline constexpr size_t kPendingProcessesMax = 4096;
 inline constexpr size_t kAckedAssignmentsMax = 1024;
 inline constexpr int kAcksPerMessage = 256;
 
-// Reconnecting, with full jitter: the first retry within this, later ones below a bound that
-// doubles up to the cap.
+// Reconnecting, with full jitter: the first retry within this, some more below a second, while a
+// control plane that was restarted comes back; later ones below a bound that doubles up to the cap.
 inline constexpr std::chrono::milliseconds kFirstRetryWithin{200};
-inline constexpr std::chrono::milliseconds kRetryFirst{500};
+inline constexpr int kQuickRetries = 10;
+inline constexpr std::chrono::milliseconds kQuickRetryWithin{1'000};
 inline constexpr std::chrono::milliseconds kRetryCap{15'000};
 // An agent that is refused by name (banned, evicted, unknown) does not hammer.
 inline constexpr std::chrono::milliseconds kRefusedRetryMin{5'000};
