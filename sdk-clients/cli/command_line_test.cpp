@@ -1,5 +1,7 @@
 #include "sdk-clients/cli/command_line.h"
 
+#include "sdk-clients/cli/ids.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -187,9 +189,11 @@ TEST(Session, AnUnknownProbeGetsASuggestion) {
 TEST(Session, IsFoundByTheBeginningOfItsId) {
   const std::vector<std::string> ids = {"0b9e77", "0b9f00", "77aa00"};
 
-  EXPECT_EQ(*match_id("77", ids), "77aa00");
-  EXPECT_EQ(match_id("0b9", ids).error().reason, "SESSION_AMBIGUOUS");
-  EXPECT_EQ(match_id("ff", ids).error().reason, "SESSION_NOT_FOUND");
+  EXPECT_EQ(*match_id(kSessionId, "77", ids), "77aa00");
+  EXPECT_EQ(match_id(kSessionId, "0b9", ids).error().reason, "SESSION_AMBIGUOUS");
+  EXPECT_EQ(match_id(kSessionId, "ff", ids).error().reason, "SESSION_NOT_FOUND");
+  EXPECT_EQ(*match_id(kAgentId, "77aa…", ids), "77aa00") << "copied from a narrow table";
+  EXPECT_EQ(match_id(kAgentId, "", {"77aa00"}).error().reason, "AGENT_NOT_FOUND");
 }
 
 TEST(ExitCodes, TellWhoIsToBlame) {

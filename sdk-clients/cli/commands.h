@@ -37,12 +37,6 @@ Now now();
 
 using Outcome = base::Result<ExitCode>;
 
-// The whole id of a session of which the beginning was typed, as with commits. SESSION_AMBIGUOUS
-// names those that match.
-base::Result<std::string> whole_session_id(Context& context, const std::string& typed);
-// The one of `ids` that begins with `typed`; pure.
-base::Result<std::string> match_id(const std::string& typed, const std::vector<std::string>& ids);
-
 struct ListArguments {
   std::string filter;
   std::string agent_id; // processes only

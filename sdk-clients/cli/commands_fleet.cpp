@@ -1,5 +1,6 @@
 // Agents, processes, join tokens.
 #include "sdk-clients/cli/commands.h"
+#include "sdk-clients/cli/ids.h"
 #include "sdk-clients/cli/text.h"
 
 #include <fmt/format.h>
@@ -57,7 +58,8 @@ Outcome print_agent(Context& context, const v1::Agent& agent) {
 
 } // namespace
 
-Outcome show_agent(Context& context, const std::string& id) {
+Outcome show_agent(Context& context, const std::string& typed) {
+  const auto id = TRY(whole_agent_id(context, typed));
   const auto agent = TRY(context.client.get_agent(id));
   TRY(print_agent(context, agent));
   if (context.format != Format::kTable) return kSuccess;
@@ -68,7 +70,8 @@ Outcome show_agent(Context& context, const std::string& id) {
   return kSuccess;
 }
 
-Outcome act_on_agent(Context& context, AgentAction action, const std::string& id) {
+Outcome act_on_agent(Context& context, AgentAction action, const std::string& typed) {
+  const auto id = TRY(whole_agent_id(context, typed));
   switch (action) {
   case AgentAction::kDrain:
     return print_agent(context, TRY(context.client.drain_agent(id)));
@@ -83,7 +86,8 @@ Outcome act_on_agent(Context& context, AgentAction action, const std::string& id
 Outcome list_processes(Context& context, const ListArguments& arguments) {
   v1::ListProcessesRequest request;
   request.set_filter(arguments.filter);
-  request.set_agent_id(arguments.agent_id);
+  if (!arguments.agent_id.empty())
+    request.set_agent_id(TRY(whole_agent_id(context, arguments.agent_id)));
   const auto processes = TRY(sonde::all_pages(
       context.client, &sonde::Client::list_processes, request,
       &v1::ListProcessesResponse::processes));
@@ -135,7 +139,8 @@ Outcome list_tokens(Context& context) {
   return kSuccess;
 }
 
-Outcome delete_token(Context& context, const std::string& id) {
+Outcome delete_token(Context& context, const std::string& typed) {
+  const auto id = TRY(whole_token_id(context, typed));
   TRY(context.client.delete_join_token(id));
   context.hint("deleted\n");
   return kSuccess;

@@ -1,5 +1,6 @@
 // Sampling rules and offset tables.
 #include "sdk-clients/cli/commands.h"
+#include "sdk-clients/cli/ids.h"
 #include "sdk-clients/cli/input.h"
 
 #include <fmt/format.h>
@@ -103,7 +104,8 @@ Outcome apply_rules(Context& context, const std::string& file, bool diff) {
   return context.format == Format::kTable ? Outcome(kSuccess) : list_rules(context);
 }
 
-Outcome delete_rule(Context& context, const std::string& id) {
+Outcome delete_rule(Context& context, const std::string& typed) {
+  const auto id = TRY(whole_rule_id(context, typed));
   TRY(context.client.delete_sampling_rule(id));
   context.hint("deleted\n");
   return kSuccess;
@@ -123,7 +125,8 @@ Outcome list_offset_tables(Context& context) {
   return kSuccess;
 }
 
-Outcome show_offset_table(Context& context, const std::string& id) {
+Outcome show_offset_table(Context& context, const std::string& typed) {
+  const auto id = TRY(whole_offset_table_id(context, typed));
   const auto offsets = TRY(context.client.get_offset_table(id));
   context.print(
       format_message(offsets, context.format == Format::kTable ? Format::kYaml : context.format));

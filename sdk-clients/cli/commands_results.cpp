@@ -1,5 +1,6 @@
 // Spans, as they arrive and as trees.
 #include "sdk-clients/cli/commands.h"
+#include "sdk-clients/cli/ids.h"
 #include "sdk-clients/cli/trace_tree.h"
 
 #include <fmt/format.h>
@@ -57,6 +58,8 @@ Outcome show_trace(Context& context, const std::string& typed, std::string trace
           "TRACE_NOT_FOUND",
           "the session has no traces (yet); sonde tail " + session_id + " shows them arrive");
     trace_id = newest.traces(0).trace_id();
+  } else {
+    trace_id = TRY(whole_trace_id(context, session_id, trace_id));
   }
   const auto trace = TRY(context.client.get_trace(session_id, trace_id));
   context.print(

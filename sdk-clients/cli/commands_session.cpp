@@ -1,5 +1,6 @@
 // Sessions: start, watch, end.
 #include "sdk-clients/cli/commands.h"
+#include "sdk-clients/cli/ids.h"
 #include "sdk-clients/cli/input.h"
 #include "sdk-clients/cli/limits.h"
 #include "sdk-clients/cli/text.h"
@@ -8,6 +9,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include <algorithm>
+#include <map>
 #include <thread>
 
 namespace cli {
@@ -117,6 +119,36 @@ Result<std::vector<v1::SessionHost>> hosts_of(Context& context, const std::strin
       &v1::ListSessionHostsResponse::hosts);
 }
 
+// In what state how many hosts are, and how many spans they sent.
+using Tally = std::map<int, int64_t>;
+
+Tally tally_of(const v1::Session& session) {
+  Tally tally{{-1, session.summary().spans()}};
+  for (const auto& count : session.summary().states()) tally[count.state()] += count.hosts();
+  return tally;
+}
+
+Tally tally_of(const std::vector<v1::SessionHost>& hosts) {
+  Tally tally{{-1, 0}};
+  for (const auto& host : hosts) {
+    tally[-1] += static_cast<int64_t>(host.status().usage().spans());
+    ++tally[host.status().state()];
+  }
+  return tally;
+}
+
+// A session and its hosts are two answers: they are asked for again until they tell of the same
+// moment. Under heavy traffic they may never do.
+Result<std::vector<v1::SessionHost>> hosts_of(Context& context, v1::Session& session) {
+  auto hosts = TRY(hosts_of(context, session.id()));
+  for (int i = 0; i < limits::kCoherentReadsMax && tally_of(session) != tally_of(hosts); ++i) {
+    session = TRY(context.client.get_session(session.id()));
+    if (tally_of(session) == tally_of(hosts)) break;
+    hosts = TRY(hosts_of(context, session.id()));
+  }
+  return hosts;
+}
+
 // Hosts that have not said yet how it went.
 int undecided_hosts(const v1::Session& session) {
   int hosts = 0;
@@ -184,32 +216,6 @@ Outcome dry_run(Context& context, v1::Session session) {
 
 } // namespace
 
-Result<std::string> match_id(const std::string& typed, const std::vector<std::string>& ids) {
-  std::vector<std::string> matches;
-  for (const auto& id : ids)
-    if (id.starts_with(typed)) matches.push_back(id);
-  if (matches.size() == 1) return matches.front();
-  if (matches.empty())
-    return base::not_found(
-        "SESSION_NOT_FOUND", fmt::format(
-                                 "no session has the id \"{}\" or one that begins like it; `sonde "
-                                 "session list` shows them",
-                                 typed));
-  return base::invalid_argument(
-      "SESSION_AMBIGUOUS", fmt::format("\"{}\" may be {}", typed, fmt::join(matches, " or ")));
-}
-
-Result<std::string> whole_session_id(Context& context, const std::string& typed) {
-  constexpr size_t kIdLength = 36;
-  if (typed.size() >= kIdLength) return typed;
-  const auto sessions = TRY(sonde::all_pages(
-      context.client, &sonde::Client::list_sessions, v1::ListSessionsRequest(),
-      &v1::ListSessionsResponse::sessions));
-  std::vector<std::string> ids;
-  for (const auto& session : sessions) ids.push_back(session.id());
-  return match_id(typed, ids);
-}
-
 Result<v1::Session> make_session(const RunArguments& arguments, const std::string& file_text) {
   v1::Session session;
   if (!arguments.file.empty()) {
@@ -270,7 +276,7 @@ Outcome run_session(Context& context, const RunArguments& arguments) {
   }
   print_session(
       context, session,
-      arguments.no_wait ? std::vector<v1::SessionHost>() : TRY(hosts_of(context, session.id())));
+      arguments.no_wait ? std::vector<v1::SessionHost>() : TRY(hosts_of(context, session)));
   const bool traced = arguments.no_wait || active_hosts(session) > 0;
   context.hint(next_steps(session.id(), traced));
   if (traced) return kSuccess;
@@ -302,8 +308,8 @@ Outcome show_session(Context& context, const std::string& typed) {
 namespace {
 
 // The status with all its hosts; with -o json or yaml what /v1/sessions/{id}/hosts answers.
-Outcome print_status(Context& context, const v1::Session& session) {
-  const auto hosts = TRY(hosts_of(context, session.id()));
+Outcome print_status(Context& context, v1::Session session) {
+  const auto hosts = TRY(hosts_of(context, session));
   if (context.format == Format::kTable) {
     context.print(render_session(session, hosts, now(), context.style));
   } else {
@@ -334,6 +340,67 @@ Outcome session_status(Context& context, const std::string& typed, bool watch) {
   return print_status(context, session);
 }
 
+namespace {
+
+// Hosts that may still have probes: they had some and have not said that they are gone. One that is
+// offline for longer than a lease has none that works.
+std::vector<v1::SessionHost> unconfirmed(const std::vector<v1::SessionHost>& hosts) {
+  std::vector<v1::SessionHost> waiting;
+  for (const auto& host : hosts) {
+    const auto& status = host.status();
+    switch (status.state()) {
+    case v1::AssignmentStatus::PENDING:
+    case v1::AssignmentStatus::REJECTED:
+    case v1::AssignmentStatus::SKIPPED:
+    case v1::AssignmentStatus::REMOVED:
+    case v1::AssignmentStatus::EXPIRED:
+      break;
+    case v1::AssignmentStatus::OFFLINE:
+      if (now() - std::chrono::seconds(status.update_time().seconds()) < limits::kLease)
+        waiting.push_back(host);
+      break;
+    default:
+      waiting.push_back(host);
+    }
+  }
+  return waiting;
+}
+
+std::string names_of(const std::vector<v1::SessionHost>& hosts) {
+  constexpr size_t kNamesMax = 5;
+  std::vector<std::string> names;
+  for (const auto& host : hosts) {
+    if (names.size() == kNamesMax) break;
+    names.push_back(fmt::format(
+        "{} ({})", host.hostname(), v1::AssignmentStatus::State_Name(host.status().state())));
+  }
+  if (hosts.size() > kNamesMax) names.push_back(fmt::format("{} more", hosts.size() - kNamesMax));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Outcome stop(Context& context, const std::string& id) {
+  auto session = TRY(context.client.stop_session(id));
+  auto hosts = TRY(hosts_of(context, id));
+  const auto start = std::chrono::steady_clock::now();
+  for (auto waiting = unconfirmed(hosts); !has_ended(session) || !waiting.empty();
+       waiting = unconfirmed(hosts)) {
+    if (std::chrono::steady_clock::now() - start > limits::kWaitForStop) break;
+    context.progress.show("stopping; not confirmed yet: " + names_of(waiting));
+    std::this_thread::sleep_for(limits::kPollInterval);
+    session = TRY(context.client.get_session(id));
+    hosts = TRY(hosts_of(context, id));
+  }
+  context.progress.clear();
+  print_session(context, session, {});
+  if (const auto waiting = unconfirmed(hosts); !waiting.empty())
+    context.hint(fmt::format(
+        "not confirmed by {}: probes there do nothing once their lease is over, within {} s\n",
+        names_of(waiting), limits::kLease.count()));
+  return kSuccess;
+}
+
+} // namespace
+
 Outcome act_on_session(Context& context, SessionAction action, const std::string& typed) {
   const auto id = TRY(whole_session_id(context, typed));
   if (action == SessionAction::kDelete) {
@@ -341,10 +408,8 @@ Outcome act_on_session(Context& context, SessionAction action, const std::string
     context.hint("deleted, with its results\n");
     return kSuccess;
   }
-  const auto session =
-      TRY(action == SessionAction::kStop ? context.client.stop_session(id)
-                                         : context.client.cancel_session(id));
-  print_session(context, session, {});
+  if (action == SessionAction::kStop) return stop(context, id);
+  print_session(context, TRY(context.client.cancel_session(id)), {});
   return kSuccess;
 }
 

@@ -45,10 +45,12 @@ Examples:
   sonde agents get AGENT                         with what this host cannot do, and why)"},
     {"agents list", R"(
 Example:
-  sonde agents list --filter 'state = "ONLINE" AND hostname != "web-1"')"},
+  sonde agents list --filter 'state = "ONLINE" AND hostname = "web-*"'
+
+Comparisons are joined by AND; * stands for anything. There is no OR and no NOT.)"},
     {"agents get", R"(
 Examples:
-  sonde agents get 5e019555-0000-4000-8000-000000000000
+  sonde agents get 5e01                          the beginning of an id will do
   sonde agents get AGENT -o yaml                 everything that is known of it)"},
     {"agents drain", R"(
 Example:
@@ -90,7 +92,9 @@ Examples:
     {"session list", R"(
 Examples:
   sonde session list
-  sonde session list --filter 'state = "ACTIVE"')"},
+  sonde session list --filter 'state = "ACTIVE" AND display_name = "checkout*"'
+
+Fields of a filter: state, created_by, display_name, create_time and expire_time; joined by AND, * stands for anything.)"},
     {"session get", R"(
 Examples:
   sonde session get 5e01                         the beginning of an id will do
@@ -127,7 +131,8 @@ Examples:
   sonde spans SESSION --filter 'kind = "SERVER" AND duration > "0.1s"'
   sonde spans SESSION -o json                    with all attributes
 
-Fields of a filter: name, kind, status, service, trace_id and duration.)"},
+Fields of a filter: name, kind, status, service, trace_id and duration; joined by AND. In name and service * stands for
+anything.)"},
     {"rules", R"(
 Examples:
   sonde rules apply -f rules.yaml --diff         what would change

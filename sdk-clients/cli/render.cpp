@@ -102,7 +102,8 @@ size_t active_processes(const AssignmentStatus& status) {
 }
 
 std::string render_hosts(const std::vector<sonde::v1::SessionHost>& hosts, const Style& style) {
-  Table table({"HOST", "STATE", "REASON", "PROCESSES", "SPANS", "LOST", "DETAIL"});
+  Table table(
+      {"HOST", "STATE", "REASON", "PROCESSES", "SPANS", "LOST", "DETAIL"}, {"PROCESSES", "LOST"});
   for (const auto& host : hosts) {
     const auto& status = host.status();
     const auto losses = render_losses(status.usage().losses());
@@ -241,7 +242,8 @@ std::string render_agents(const std::vector<Agent>& agents, Now now, const Style
     return "No agents yet: `sonde token create` makes the join token that one enrolls with.\n";
   Table table(
       {"AGENT", "HOST", "STATE", "SEEN", "VERSION", "KERNEL", "LABELS", "PROCESSES", "RSS", "CPU",
-       "MAPS", "LOST"});
+       "MAPS", "LOST"},
+      {"KERNEL", "MAPS", "VERSION", "LABELS", "CPU", "RSS", "LOST", "PROCESSES"});
   for (const auto& agent : agents) {
     const auto& health = agent.health();
     uint64_t lost = 0;
@@ -267,7 +269,8 @@ std::string
 render_processes(const std::vector<sonde::v1::Process>& processes, Now now, const Style& style) {
   if (processes.empty()) return "No Go processes are known (yet).\n";
   Table table(
-      {"HOST", "PID", "SERVICE", "GO", "MODULE", "STARTED", "PROBES", "EXECUTABLE", "WHY NOT"});
+      {"HOST", "PID", "SERVICE", "GO", "MODULE", "STARTED", "PROBES", "EXECUTABLE", "WHY NOT"},
+      {"STARTED", "MODULE", "GO", "EXECUTABLE", "PROBES"});
   for (const auto& process : processes) {
     const bool refused = process.reason() != sonde::v1::Reason::CODE_UNSPECIFIED;
     table.add(
@@ -284,7 +287,9 @@ render_processes(const std::vector<sonde::v1::Process>& processes, Now now, cons
 std::string render_sessions(const std::vector<Session>& sessions, Now now, const Style& style) {
   if (sessions.empty())
     return "No sessions: start one with `sonde session run --probe http -l '*'`.\n";
-  Table table({"SESSION", "NAME", "STATE", "HOSTS", "PROBES", "SPANS", "TIME", "BY"});
+  Table table(
+      {"SESSION", "NAME", "STATE", "HOSTS", "PROBES", "SPANS", "TIME", "BY"},
+      {"BY", "PROBES", "TIME"});
   for (const auto& session : sessions)
     table.add(
         {session.id(),
@@ -330,7 +335,9 @@ std::string render_session(
 
 std::string render_tokens(const std::vector<JoinToken>& tokens, Now now, const Style& style) {
   if (tokens.empty()) return "No join tokens: `sonde token create` makes one.\n";
-  Table table({"TOKEN", "STATE", "EXPIRES", "LABELS", "AGENT", "CREATED", "BY"});
+  Table table(
+      {"TOKEN", "STATE", "EXPIRES", "LABELS", "AGENT", "CREATED", "BY"},
+      {"BY", "CREATED", "AGENT", "LABELS"});
   for (const auto& token : tokens)
     table.add(
         {token.id(),
@@ -347,7 +354,9 @@ std::string render_tokens(const std::vector<JoinToken>& tokens, Now now, const S
 std::string
 render_rules(const std::vector<sonde::v1::SamplingRule>& rules, Now now, const Style& style) {
   if (rules.empty()) return "No sampling rules: sessions keep what they ask for.\n";
-  Table table({"RULE", "NAME", "SELECTS", "RATIO", "SPANS/S", "STATE", "UPDATED", "BY"});
+  Table table(
+      {"RULE", "NAME", "SELECTS", "RATIO", "SPANS/S", "STATE", "UPDATED", "BY"},
+      {"BY", "UPDATED", "SPANS/S"});
   for (const auto& rule : rules)
     table.add(
         {rule.id(), rule.display_name(), render_selector(rule.selector()),
@@ -361,7 +370,7 @@ render_rules(const std::vector<sonde::v1::SamplingRule>& rules, Now now, const S
 std::string
 render_offset_tables(const std::vector<sonde::v1::OffsetTable>& tables, const Style& style) {
   if (tables.empty()) return "No offset tables: agents read what they need from the binaries.\n";
-  Table table({"TABLE", "GO", "ARCH", "MODULE", "FIELDS", "CONFIRMED BY"});
+  Table table({"TABLE", "GO", "ARCH", "MODULE", "FIELDS", "CONFIRMED BY"}, {"ARCH", "FIELDS"});
   for (const auto& offsets : tables)
     table.add(
         {offsets.id(), offsets.go_version(), offsets.architecture(),
@@ -373,7 +382,9 @@ render_offset_tables(const std::vector<sonde::v1::OffsetTable>& tables, const St
 std::string
 render_traces(const std::vector<sonde::v1::TraceSummary>& traces, Now now, const Style& style) {
   if (traces.empty()) return "No traces (yet).\n";
-  Table table({"TRACE", "ROOT", "SERVICES", "SPANS", "ERRORS", "DURATION", "STARTED"});
+  Table table(
+      {"TRACE", "ROOT", "SERVICES", "SPANS", "ERRORS", "DURATION", "STARTED"},
+      {"SERVICES", "STARTED", "SPANS"});
   for (const auto& trace : traces)
     table.add(
         {trace.trace_id(),

@@ -1,5 +1,6 @@
 #include "sdk-clients/cli/render.h"
 
+#include "sdk-clients/cli/text.h"
 #include "sdk-clients/cli/trace_tree.h"
 
 #include <gmock/gmock.h>
@@ -25,6 +26,30 @@ TEST(Render, SummarisesHostsByReasonAndState) {
     reasons { reason: LAYOUT_MISSING hosts: 2 })");
 
   EXPECT_EQ(render_summary(summary), "47/50 ACTIVE · 2 LAYOUT_MISSING · 1 OFFLINE");
+}
+
+TEST(Table, OfANarrowTerminalIsCutThenLeavesOutWhatCanBeSpared) {
+  Table table({"AGENT", "HOST", "KERNEL", "STATE"}, {"KERNEL"});
+  table.add(
+      {"5e019555-0000-4000-8000-000000000000", "web-1.example.com", "6.1.0-18-amd64", "ONLINE"});
+  const auto widest = [](const std::string& text) {
+    size_t columns = 0;
+    for (size_t at = 0, end = 0; (end = text.find('\n', at)) != text.npos; at = end + 1)
+      columns = std::max(columns, columns_of(text.substr(at, end - at)));
+    return columns;
+  };
+
+  const auto whole = table.render(Style{.columns = 40});
+  EXPECT_THAT(whole, HasSubstr("5e019555-0000-4000-8000-000000000000  web-1.example.com  6.1.0"))
+      << "no terminal, no limit";
+  const auto cut = table.render(Style{.columns = 70, .wraps = true});
+  EXPECT_LE(widest(cut), 70u);
+  EXPECT_THAT(cut, HasSubstr("…"));
+  EXPECT_THAT(cut, HasSubstr("6.1.0-18-amd64"));
+  const auto spared = table.render(Style{.columns = 40, .wraps = true});
+  EXPECT_LE(widest(spared), 40u);
+  EXPECT_THAT(spared, HasSubstr("ONLINE"));
+  EXPECT_THAT(spared, HasSubstr("no room for KERNEL"));
 }
 
 TEST(Render, ASessionThatEndedSpeaksOfItsHostsAndNotOfTheirLeases) {

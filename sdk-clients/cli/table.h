@@ -13,6 +13,9 @@ enum class Tint { kNone, kBold, kDim, kGood, kBad, kWarning };
 struct Style {
   bool colour = false;
   size_t columns = 120;
+  // A line that is longer than `columns` would wrap: a terminal. Tables that go elsewhere are never
+  // cut.
+  bool wraps = false;
 
   std::string paint(std::string_view text, Tint tint) const;
 };
@@ -26,14 +29,23 @@ struct Cell {
 
 class Table {
  public:
-  explicit Table(std::vector<std::string> headers) : headers_(std::move(headers)) {}
+  // `spare`: headers of the columns that a narrow terminal may do without, the least important
+  // first.
+  explicit Table(std::vector<std::string> headers, std::vector<std::string> spare = {})
+      : headers_(std::move(headers)), spare_(std::move(spare)) {}
   void add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
   bool empty() const { return rows_.empty(); }
-  // Columns as wide as their widest cell, two spaces between, no space at the end of a line.
+  // Columns as wide as their widest cell, two spaces between, no space at the end of a line. Where
+  // lines would wrap, long cells are cut with "…", then spare columns are left out, and a last line
+  // names them.
   std::string render(const Style& style) const;
 
  private:
+  std::vector<size_t> natural_widths() const;
+  std::vector<std::string> leave_out(const Style& style, std::vector<size_t>& widths) const;
+
   std::vector<std::string> headers_;
+  std::vector<std::string> spare_;
   std::vector<std::vector<Cell>> rows_;
 };
 

@@ -205,7 +205,8 @@ std::string render_trace(const sonde::v1::Trace& trace, const Style& style) {
   const auto extent = extent_of(nodes);
   const size_t bar_columns =
       std::clamp(style.columns / 3, limits::kBarColumnsMin, limits::kBarColumnsMax);
-  Table table({"SERVICE", "SPAN", "KIND", "RESULT", "START", "DURATION", ""});
+  Table table(
+      {"SERVICE", "SPAN", "KIND", "RESULT", "START", "DURATION", ""}, {"", "KIND", "START"});
   for (const auto& line : drawing.lines()) {
     const auto& span = *line.node->span;
     const bool failed = span.status().code() == Status::STATUS_CODE_ERROR;

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <sys/ioctl.h>
@@ -23,8 +24,12 @@ cli::Style style_of(int fd) {
   const char* terminal = std::getenv("TERM");
   style.colour = (no_colour == nullptr || *no_colour == '\0') &&
                  (terminal == nullptr || std::string_view(terminal) != "dumb");
+  style.wraps = true;
   winsize size{};
   if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.columns = size.ws_col;
+  if (const char* wanted = std::getenv("COLUMNS"))
+    if (const auto columns = std::strtoul(wanted, nullptr, 10); columns > 0)
+      style.columns = std::max<size_t>(columns, cli::limits::kTerminalColumnsMin);
   return style;
 }
 
