@@ -52,11 +52,14 @@ AssignmentStatus contradicted(
   AssignmentStatus status;
   status.set_state(AssignmentStatus::REJECTED);
   status.set_reason(sonde::v1::Reason::LAYOUT_CONFLICT);
-  status.set_detail(
-      field.type() + "." + field.field() + ": " + binary.main_package + " (binary " +
-      binary.binary_hash.substr(0, 12) + ") has " + std::to_string(own.size) + " bytes at offset " +
-      std::to_string(own.offset) + ", the table " + std::to_string(field.size_bytes()) + " at " +
-      std::to_string(field.offset_bytes()));
+  std::string detail = field.type() + "." + field.field() + ": " + binary.main_package +
+                       " (binary " + binary.binary_hash.substr(0, 12) + ") has it at offset " +
+                       std::to_string(own.offset) + ", the table at " +
+                       std::to_string(field.offset_bytes());
+  if (field.offset_bytes() == own.offset)
+    detail += ", but with " + std::to_string(own.size) + " bytes, not " +
+              std::to_string(field.size_bytes());
+  status.set_detail(std::move(detail));
   return status;
 }
 
