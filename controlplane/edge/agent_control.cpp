@@ -1,6 +1,8 @@
 #include "controlplane/edge/agent_control.h"
 
 #include "base/join_token.h"
+#include "base/log.h"
+#include "base/seldom.h"
 #include "controlplane/edge/authenticator.h"
 #include "controlplane/edge/problem.h"
 #include "controlplane/push/agent_session.h"
@@ -41,7 +43,7 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void start(const std::string& certificate_pem, Workers& workers) {
     self_ = shared_from_this();
     auto agent = enrollment_.verify(certificate_pem);
-    if (!agent) return finish(agent.error());
+    if (!agent) return refuse(agent.error());
     agent_ = *std::move(agent);
     // Registered before its standing is read: a ban in between is not missed.
     registration_ = push_.live_streams().add(
@@ -63,8 +65,17 @@ class ConnectStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   }
 
  private:
+  // Said now and then only: whoever knocks decides how often.
+  void refuse(const Error& why) {
+    static base::Seldom seldom;
+    if (seldom.now())
+      base::log::warn(
+          "agent at {} is not let in: {} ({})", context_.peer(), why.message, why.reason);
+    finish(why);
+  }
+
   void admit() {
-    if (auto admitted = enrollment_.admit(agent_); !admitted) return finish(admitted.error());
+    if (auto admitted = enrollment_.admit(agent_); !admitted) return refuse(admitted.error());
     auto session = push_.connect(agent_.agent_id, *this);
     {
       std::lock_guard lock(mutex_);
