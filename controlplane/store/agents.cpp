@@ -42,7 +42,8 @@ constexpr std::string_view kAgents = R"sql(
     array(select key from jsonb_each_text(a.reported_labels) order by key) as reported_keys,
     array(select value from jsonb_each_text(a.reported_labels) order by key) as reported_values,
     (select max(c.not_after) from agent_credentials c
-      where c.agent_id = a.id and c.revoke_time is null) as certificate_expire_time
+      where c.agent_id = a.id and c.revoke_time is null) as certificate_expire_time,
+    (select count(*) from processes p where p.agent_id = a.id) as processes
   from agents a left join replicas r
     on r.id = a.replica_id and r.last_seen_time > now() - interval '20 seconds'
 )sql";
@@ -70,6 +71,9 @@ Agent read_agent(const Row& row) {
     *agent.mutable_certificate_expire_time() = row.timestamp("certificate_expire_time");
   if (std::string health = row.bytes("health"); !health.empty())
     agent.mutable_health()->ParseFromString(health);
+  // Known at once, and not with the next heartbeat only.
+  if (const auto processes = row.integer("processes"); processes > 0 || agent.has_health())
+    agent.mutable_health()->set_processes(static_cast<uint32_t>(processes));
   agent.set_etag(std::to_string(row.integer("revision")));
   return agent;
 }

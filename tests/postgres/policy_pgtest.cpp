@@ -208,6 +208,8 @@ TEST_F(Processes, AreReplacedByAFullReportAndChangedByOthers) {
   EXPECT_THAT(pids(agent), ElementsAre(2, 3));
   EXPECT_THAT(pids(other), ElementsAre(1, 2));
   EXPECT_THAT(pids(""), SizeIs(4));
+  auto known = in_transaction([&](Transaction& tx) { return find_agent(tx, agent); });
+  EXPECT_EQ(known->health().processes(), 2U);
 
   ProcessReport nothing;
   nothing.set_full(true);
