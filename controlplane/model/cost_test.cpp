@@ -22,7 +22,7 @@ TEST(Cost, NamesThePriceOfARequestAndTheBudgetThatHoldsIt) {
   EXPECT_EQ(estimate.client_request_micros(), kClientRequestMicros);
   EXPECT_EQ(
       estimate.detail(),
-      "about 2 µs of CPU per request served, 5 µs per request made in the service, 5 µs per span "
+      "about 2 µs of CPU per request served, 3 µs per request made in the service, 3 µs per span "
       "in the agent; how many there are is unknown until it runs; each host holds it to 2 % of a "
       "CPU "
       "and 20000 events a second");
@@ -34,7 +34,7 @@ TEST(Cost, CountsOnlyTheSideThatIsTraced) {
 
   EXPECT_EQ(server.client_request_micros(), 0);
   EXPECT_EQ(client.server_request_micros(), 0);
-  EXPECT_TRUE(client.detail().starts_with("about 5 µs of CPU per request made in the service"));
+  EXPECT_TRUE(client.detail().starts_with("about 3 µs of CPU per request made in the service"));
 }
 
 TEST(Cost, IsHeldByTheDefaultBudgetWhenNoneIsNamed) {
