@@ -32,8 +32,9 @@ AssignmentStatus lease_expired() {
   AssignmentStatus status;
   status.set_state(AssignmentStatus::EXPIRED);
   status.set_reason(Reason::LEASE_EXPIRED);
+  // Which of the two it is only the control plane knows.
   status.set_detail(
-      "the control plane did not renew the lease; nothing is attached for this session");
+      "nothing is attached any more: the session is over, or nobody renewed its lease");
   return status;
 }
 
