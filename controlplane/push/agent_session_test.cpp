@@ -12,7 +12,6 @@ namespace controlplane::push {
 namespace {
 
 using namespace std::chrono_literals;
-using sonde::v1::AssignmentKey;
 using sonde::v1::AssignmentStatus;
 using testing::ElementsAre;
 
