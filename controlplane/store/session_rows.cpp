@@ -28,15 +28,35 @@ std::vector<std::string> ids_of(const std::vector<Session>& sessions) {
   return ids;
 }
 
+using HostOfSession = std::pair<std::string, std::string>; // session and agent
+
+// That came with results.
+Result<std::map<HostOfSession, std::map<std::string, uint64_t>>>
+losses_by_host(Transaction& tx, const std::vector<std::string>& ids) {
+  std::map<HostOfSession, std::map<std::string, uint64_t>> losses;
+  for (const Row row : TRY(tx.exec(
+           "select session_id, agent_id, reason, count from session_losses "
+           "where session_id = any($1::uuid[])",
+           ids)))
+    losses[{row.text("session_id"), row.text("agent_id")}][row.text("reason")] =
+        static_cast<uint64_t>(row.integer("count"));
+  return losses;
+}
+
 Result<> add_usage(
     Transaction& tx, std::map<std::string, sonde::v1::SessionSummary>& summaries,
     const std::vector<std::string>& ids) {
+  auto losses = TRY(losses_by_host(tx, ids));
   for (Row row : TRY(tx.exec(
-           "select session_id, status from assignment_statuses where session_id = any($1::uuid[])",
+           "select session_id, agent_id, status from assignment_statuses "
+           "where session_id = any($1::uuid[])",
            ids))) {
     AssignmentStatus status;
-    if (status.ParseFromString(row.bytes("status")) && status.has_usage())
-      model::add_usage(*summaries[row.text("session_id")].mutable_usage(), status.usage());
+    if (!status.ParseFromString(row.bytes("status")) || !status.has_usage()) continue;
+    auto& usage = *status.mutable_usage();
+    const auto lost = losses.find({row.text("session_id"), row.text("agent_id")});
+    if (lost != losses.end()) model::raise_losses(usage, lost->second);
+    model::add_usage(*summaries[row.text("session_id")].mutable_usage(), usage);
   }
   return {};
 }

@@ -516,6 +516,30 @@ TEST_F(Sessions, CountSpansOnceAndLossesByTheLargerOfTwoReports) {
   EXPECT_EQ(list(1)->sessions(0).summary().spans(), 42u);
 }
 
+TEST_F(Sessions, AddUpTheLossesOfTheirHosts) {
+  auto id = new_session();
+  auto late = add_agent(*pool), early = add_agent(*pool);
+  assign(id, {late, early});
+  const auto losing = [](uint64_t lost) {
+    AssignmentStatus status;
+    status.set_state(AssignmentStatus::ACTIVE);
+    auto* loss = status.mutable_usage()->add_losses();
+    loss->set_reason("RING_FULL");
+    loss->set_count(lost);
+    return status;
+  };
+  auto written = pool->transaction([&](Transaction& tx) -> Result<> {
+    TRY(write_statuses(tx, {{id, late, losing(5)}, {id, early, losing(1)}}));
+    return add_session_counts(tx, {{id, late, "RING_FULL", 3}, {id, early, "RING_FULL", 4}});
+  });
+  ASSERT_THAT(written, IsOk());
+
+  const auto usage = get(id)->summary().usage();
+
+  ASSERT_THAT(usage.losses(), SizeIs(1));
+  EXPECT_EQ(usage.losses(0).count(), 5U + 4U);
+}
+
 TEST_F(Sessions, AreLiveUntilTheyAreOver) {
   auto one = new_session(), two = new_session();
   auto agent = add_agent(*pool);
