@@ -19,7 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace controlplane;
-using base::Code;
 using base::PrivateKey;
 using base::Result;
 using identity::Authority;

@@ -13,7 +13,6 @@ namespace {
 using controlplane::store::embedded_migrations;
 using controlplane::store::migrate;
 using controlplane::store::Migration;
-using controlplane::store::Pool;
 using controlplane::store::Result;
 using controlplane::store::Transaction;
 using postgres_fixture::ScopedDatabase;

@@ -14,7 +14,6 @@ using namespace std::chrono_literals;
 using base::Code;
 using controlplane::store::Bytes;
 using controlplane::store::Isolation;
-using controlplane::store::Parameter;
 using controlplane::store::Pool;
 using controlplane::store::Result;
 using controlplane::store::Row;

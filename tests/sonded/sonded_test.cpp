@@ -321,10 +321,10 @@ TEST(Sonded, RefusesBadInputWithItsReasonAndField) {
 TEST(Sonded, AHeaderOfTenMegabytesIsRefusedInBoundedMemory) {
   auto& sonded = shared_sonded();
   auto before = sonded.resident_bytes();
+  std::string big;
+  big.resize(10'000'000, 'a');
 
-  auto answer = sonded.raw(
-      "GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX-Big: " + std::string(10'000'000, 'a') +
-      "\r\n\r\n");
+  auto answer = sonded.raw("GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX-Big: " + big + "\r\n\r\n");
 
   EXPECT_THAT(answer, testing::StartsWith("HTTP/1.1 431 "));
   EXPECT_THAT(answer, HasSubstr("HEADER_TOO_LARGE"));
