@@ -81,6 +81,13 @@ class Connection final : public OpenConnection,
     else
       return stream_;
   }
+  // From a worker to the thread of the sockets, with the connection itself: whoever lets go of it
+  // last takes it out of the set that belongs to that thread.
+  template <class Function>
+  static void give_back(std::shared_ptr<Connection> self, Function function) {
+    auto& io = self->shared_->io;
+    asio::post(io, [self = std::move(self), function] { function(*self); });
+  }
   template <class Function> auto mine(Function function) {
     return [self = this->shared_from_this(), function](auto... arguments) {
       function(*self, arguments...);
@@ -178,10 +185,10 @@ class Connection final : public OpenConnection,
     parser_.reset();
     tcp_().expires_never(); // the store has deadlines of its own
     if (auto reply = shared_->handler.at_once(request)) return write(std::move(*reply));
-    auto posted =
-        shared_->workers.post([self = this->shared_from_this(), request = std::move(request)] {
+    auto posted = shared_->workers.post(
+        [self = this->shared_from_this(), request = std::move(request)]() mutable {
           auto answer = std::make_shared<HttpAnswer>(self->shared_->handler.serve(request));
-          asio::post(self->shared_->io, [self, answer] { self->answer(std::move(*answer)); });
+          give_back(std::move(self), [answer](auto& it) { it.answer(std::move(*answer)); });
         });
     if (!posted) {
       shared_->metrics.refused("OVERLOADED");
@@ -269,9 +276,9 @@ class Connection final : public OpenConnection,
       return end_stream(sse_error(
           base::unavailable("SHUTTING_DOWN", "this replica is shutting down; come back"),
           events_->instance, events_->request_id));
-    bool posted = shared_->workers.post([self = this->shared_from_this()] {
+    bool posted = shared_->workers.post([self = this->shared_from_this()]() mutable {
       auto batch = std::make_shared<base::Result<StreamBatch>>(self->events_->source->poll());
-      asio::post(self->shared_->io, [self, batch] { self->write_batch(*batch); });
+      give_back(std::move(self), [batch](auto& it) { it.write_batch(*batch); });
     });
     if (!posted) wait_and_poll();
   }
